@@ -1,0 +1,1 @@
+"""The process: bus, clock, journal, inference, planner, executor, ledger, agenda, control, stop plane."""

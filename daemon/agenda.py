@@ -1,0 +1,130 @@
+"""The agenda answers "has today's rebalance happened?" from durable state; timers only wake the question.
+
+Schedules are APScheduler triggers asked on the daemon's own clock, so replay and simulation share them. A restart inside
+a slot's window still does the day's rebalance once; one after it was decided does not do it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
+
+from apscheduler.triggers.base import BaseTrigger
+from market.calendar import Calendar
+
+from daemon.clock import IST, ist_ns, session_day
+from daemon.messages import Decided, SlotDue
+
+REBALANCE: Final = "rebalance"
+
+
+class SessionTrigger(BaseTrigger):  # type: ignore[misc]
+    """An APScheduler trigger: a time of day in India on every session of our calendar, and on no other day."""
+
+    def __init__(self, calendar: Calendar, at: time) -> None:
+        self.calendar = calendar
+        self.at = at
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """Return the next instant after `previous_fire_time` (or from `now` on), None past the calendar's coverage."""
+        moment = now if previous_fire_time is None else previous_fire_time + timedelta(microseconds=1)
+        local = moment.astimezone(IST)
+        day = local.date() if local.time() <= self.at else local.date() + timedelta(days=1)
+        session = self.calendar.session(day) or self.calendar.next_session(day)
+        return None if session is None else datetime.combine(session.day, self.at, IST)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A scheduled rebalance: when in the session, and for how long after that it may still be done."""
+
+    name: str
+    at: time
+    window_minutes: int
+    settle_seconds: int = 0
+
+    def due_ns(self, day: date) -> int:
+        """Return the instant at which the slot is due: its time plus the seconds in which data may settle."""
+        return (
+            ist_ns(day, hour=self.at.hour, minute=self.at.minute, second=self.at.second) + self.settle_seconds * 10**9
+        )
+
+    def closes_ns(self, day: date) -> int:
+        """Return the instant after which the slot is skipped."""
+        return self.due_ns(day) + self.window_minutes * 60 * 10**9
+
+
+def decision_id(portfolio: str, session: date, slot: str) -> str:
+    """Return the id of a decision: a function of what it is for, never of when it ran."""
+    return f"{session:%Y%m%d}-{slot}-{hashlib.blake2b(portfolio.encode(), digest_size=3).hexdigest()}"
+
+
+class Agenda:
+    """Which slots were decided; a fold of `Decided`."""
+
+    def __init__(self, slots: tuple[Slot, ...]) -> None:
+        self.slots = slots
+        self._by_name = {slot.name: slot for slot in slots}
+        self._decided: dict[tuple[date, str], str] = {}
+        self._asked: set[tuple[date, str]] = set()
+
+    def decided(self, message: Decided) -> None:
+        """Note that a slot's decision was made, whatever its outcome."""
+        self._decided[message.session, message.slot] = message.decision_id
+        self._asked.discard((message.session, message.slot))
+
+    def is_done(self, session: date, slot: str) -> bool:
+        """Return whether the slot was decided in this session."""
+        return (session, slot) in self._decided
+
+    def ask(self, session: date, slot: str) -> bool:
+        """Return whether to ask the strategy now; true once per slot and process."""
+        key = (session, slot)
+        if key in self._decided or key in self._asked:
+            return False
+        self._asked.add(key)
+        return True
+
+    def slot(self, name: str) -> Slot:
+        """Return a slot by name."""
+        return self._by_name[name]
+
+    def due_now(self, at_ns: int) -> list[SlotDue]:
+        """Return slots of today that are due, inside their window and not decided (after a restart)."""
+        day = session_day(at_ns)
+        return [
+            SlotDue(session=day, slot=slot.name)
+            for slot in self.slots
+            if slot.due_ns(day) <= at_ns <= slot.closes_ns(day) and not self.is_done(day, slot.name)
+        ]
+
+
+class Recurring:
+    """Calls a function at each fire time of an APScheduler trigger, on the daemon's clock."""
+
+    def __init__(self, trigger: BaseTrigger, clock: Any, call: Callable[[datetime], None]) -> None:
+        self._trigger = trigger
+        self._clock = clock
+        self._call = call
+        self._previous: datetime | None = None
+        self._timer: Any = None
+
+    def start(self) -> None:
+        """Arm the next fire time."""
+        now = datetime.fromtimestamp(self._clock.now_ns() / 1e9, IST)
+        fire = self._trigger.get_next_fire_time(self._previous, now)
+        if fire is not None:
+            self._timer = self._clock.call_at(round(fire.timestamp() * 1e6) * 1000, self._fire, fire)
+
+    def _fire(self, fire: datetime) -> None:
+        self._previous = fire
+        self._call(fire)
+        self.start()
+
+    def stop(self) -> None:
+        """Disarm."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,181 @@
+"""The composition that replay, paper and live share: journal, bus, state, gate and handlers, wired once.
+
+What differs between them is three edges: the loop (clock), the feed and the broker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brokers.charges import DeliveryCharges
+from market.calendar import Calendar
+from risk.gate import Gate
+from risk.limits import RiskLimits
+
+from daemon.agenda import Agenda
+from daemon.bus import Bus, Envelope
+from daemon.clock import Clock, ist
+from daemon.decision import Decider
+from daemon.edges import Edges, Outside
+from daemon.executor import Executor
+from daemon.journal import Journal
+from daemon.messages import (
+    ComponentFailed,
+    DaemonStarted,
+    Halted,
+    HistoryLoaded,
+    Lane,
+    OperatorCommand,
+)
+from daemon.operator import Operator
+from daemon.reconciler import Reconciler
+from daemon.settings import DaemonSettings
+from daemon.state import State
+from market.money import to_rupees
+from risk.breakers.board import BreakerBoard
+from tarazu import __version__
+
+
+@dataclass(slots=True)
+class Core:
+    """Everything between the edges."""
+
+    settings: DaemonSettings
+    clock: Clock
+    calendar: Calendar
+    journal: Journal
+    bus: Bus
+    state: State
+    gate: Gate
+    edges: Edges
+    executor: Executor
+    decider: Decider
+    operator: Operator
+
+    def status(self) -> dict[str, Any]:
+        """Return the machine-readable status (design, section 11). Money in rupees."""
+        state, now = self.state, self.clock.now_ns()
+        equity = state.equity()
+        session = state.session
+        view_age = (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None
+        return {
+            "mode": self.settings.mode,
+            "state": self.condition(),
+            "since": ist(now).isoformat(timespec="seconds"),
+            "session": None if session is None else session.isoformat(),
+            "equity": None if equity is None else to_rupees(equity),
+            "cash": to_rupees(state.account.cash),
+            "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
+            "open_orders": len(state.open_orders()),
+            "unknown_orders": len(state.unknown_orders()),
+            "model": state.model or self.edges.outside.strategy.strategy.name,
+            "shadow": None,
+            "limits": self._limit_rows(),
+            "breakers": self._breaker_rows(),
+            "halts": dict(sorted(state.halts.items())),
+            "data_age_seconds": view_age,
+            "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,
+            "journal_seq": self.journal.seq,
+            "backlog": self.bus.backlog(),
+        }
+
+    def _limit_rows(self) -> list[dict[str, Any]]:
+        limits = self.gate.limits.position_limits
+        weights = self.state.weights()
+        equity = self.state.equity()
+        cash = self.state.account.cash / equity if equity else None
+        return [
+            {"name": "max_weight_per_stock", "used": max(weights, default=0.0), "limit": limits.max_weight_per_stock},
+            {"name": "min_weight_per_stock", "used": min(weights, default=0.0), "limit": limits.min_weight_per_stock},
+            {"name": "min_cash_reserve", "used": cash, "limit": limits.min_cash_reserve},
+        ]
+
+    def _breaker_rows(self) -> list[dict[str, Any]]:
+        board = self.state.board
+        if board is None:
+            return []
+        latches = {latch.name: latch for latch in board.latches}
+        rows = [
+            {"name": verdict.name, "state": "ready", "used": verdict.used, "limit": verdict.limit, "since": None}
+            for verdict in board.verdicts
+            if verdict.name not in latches
+        ]
+        for latch in latches.values():
+            state = "approved" if latch.approved else "latched"
+            since = ist(latch.tripped_at_ns).isoformat(timespec="seconds")
+            rows.append({"name": latch.name, "state": state, "used": latch.used, "limit": latch.limit, "since": since})
+        return rows
+
+    def condition(self) -> str:
+        """Return the daemon's state in one word."""
+        state = self.state
+        if self.bus.failed is not None:
+            return "FAILED"
+        if state.halts or self.edges.outside.engaged():
+            return "HALTED"
+        if state.board is not None and state.board.latched:
+            return "BREAKER_LATCHED"
+        if not state.reconciled_clean:
+            return "STARTING"
+        return "TRADING" if state.session_open else "WAITING"
+
+
+def build_core(
+    *,
+    settings: DaemonSettings,
+    clock: Clock,
+    calendar: Calendar,
+    journal_path: Path | str,
+    durable: bool,
+    limits: RiskLimits,
+    charges: DeliveryCharges,
+    outside: Outside,
+) -> Core:
+    """Wire a daemon around its edges; nothing runs yet."""
+    gate = Gate(limits)
+    state = State(
+        symbols=settings.symbols,
+        charges=charges,
+        agenda=Agenda(settings.slots),
+        board=lambda opening: BreakerBoard.start(limits, initial_equity=opening),
+    )
+    edges = Edges(clock, outside)
+    journal = Journal(journal_path, durable=durable)
+    bus = Bus(journal, clock, edges.run)
+    decider = Decider(state, gate, settings)
+    executor = Executor(state, gate, settings, calendar, decider.book)
+    operator = Operator(state, executor)
+    state.wire(bus)
+    decider.wire(bus)
+    executor.wire(bus)
+    Reconciler(state).wire(bus)
+    operator.wire(bus)
+    bus.handle(ComponentFailed, _on_component_failed)
+    edges.attach(bus)
+    return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator)
+
+
+def _on_component_failed(message: ComponentFailed, _: Envelope) -> list[Any]:
+    """A part that ended with an error halts trading; the process stays up to be asked."""
+    return [Halted(cause="COMPONENT_FAILED", detail=f"{message.component}: {message.error}")]
+
+
+def announce(core: Core, *, strategy: str, history: HistoryLoaded | None) -> None:
+    """Post the records with which every process of a daemon begins, and ask for the first reconciliation."""
+    settings, bus = core.settings, core.bus
+    bus.post(
+        Lane.CONTROL,
+        DaemonStarted(
+            mode=settings.mode,
+            version=__version__,
+            symbols=settings.symbols,
+            opening_cash=settings.opening_cash,
+            limits_version=core.gate.limits.version,
+            strategy=strategy,
+        ),
+    )
+    if history is not None:
+        bus.post(Lane.CONTROL, history)
+    bus.post(Lane.CONTROL, OperatorCommand(verb="reconcile", uid=-1, reason="start"))

@@ -1,0 +1,193 @@
+"""From a due slot to a frozen plan: ask the strategy, pass the gate, plan whole shares.
+
+A slot is decided at most once. Whatever goes wrong on the way is itself a decision (hold, refused, skipped) with its
+reasons in the journal; nothing is retried behind the operator's back.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from math import isfinite
+
+import numpy as np
+from risk.gate import Book, Gate, TargetApproval
+
+from daemon.agenda import decision_id
+from daemon.bus import Bus, Envelope, Output
+from daemon.effects import AskStrategy
+from daemon.messages import Decided, Move, Outcome, SlotDue, TargetProposed
+from daemon.settings import DaemonSettings
+from daemon.state import State
+from market.money import Paise
+from strategies.protocol import StrategyContext
+
+
+class Decider:
+    """Handles due slots and the strategies' answers."""
+
+    def __init__(self, state: State, gate: Gate, settings: DaemonSettings) -> None:
+        self.state = state
+        self.gate = gate
+        self.settings = settings
+        self._sessions_seen = 0
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        bus.handle(SlotDue, self.on_slot)
+        bus.handle(TargetProposed, self.on_target)
+
+    # ---- asking ------------------------------------------------------------------------------------------------------
+
+    def on_slot(self, message: SlotDue, envelope: Envelope) -> list[Output] | None:
+        """Ask the strategy, unless this slot was decided already or cannot be."""
+        state = self.state
+        if state.agenda.is_done(message.session, message.slot):
+            return None
+        refusal = self._cannot_trade(message, envelope)
+        if refusal is not None:
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=(refusal,))]
+        if not state.agenda.ask(message.session, message.slot):
+            return None
+        identity = decision_id(self.settings.portfolio, message.session, message.slot)
+        return [AskStrategy(identity, message.slot, self.context())]
+
+    def _cannot_trade(self, message: SlotDue, envelope: Envelope) -> str | None:
+        state = self.state
+        if state.session != message.session or not state.session_open:
+            return "SESSION_CLOSED: the session is not open"
+        if envelope.at_ns > state.agenda.slot(message.slot).closes_ns(message.session):
+            return "SESSION_WINDOW_PASSED: the slot's window is over"
+        if state.halts:
+            return "STATE_HALTED: " + "; ".join(f"{cause} {detail}" for cause, detail in sorted(state.halts.items()))
+        if not state.reconciled_clean:
+            return "STATE_UNRECONCILED: the broker's books have not been compared yet"
+        if not state.view.complete:
+            return "DATA_MISSING: an instrument has no price yet"
+        return None
+
+    def context(self) -> StrategyContext:
+        """Return what a strategy may look at now: closes up to the last closed session, and the portfolio."""
+        state = self.state
+        equity = state.equity()
+        assert equity is not None, "complete prices give an equity"
+        prices = state.view.prices()
+        quantities = state.account.quantities
+        weights = np.array(
+            [quantities.get(symbol, 0) * price / equity for symbol, price in zip(state.symbols, prices, strict=True)]
+        )
+        opening = state.opening_cash or equity
+        return StrategyContext(
+            session=state.session,  # type: ignore[arg-type]
+            closes=state.view.closes,
+            weights=weights,
+            value_ratio=equity / opening,
+            cash_weight=state.account.cash / equity,
+            recent_returns=np.array(state.returns),
+        )
+
+    # ---- answering ---------------------------------------------------------------------------------------------------
+
+    def on_target(self, message: TargetProposed, envelope: Envelope) -> list[Output] | None:
+        """Pass an answer through the gate and freeze the plan."""
+        state = self.state
+        if state.agenda.is_done(message.session, message.slot):
+            return None  # late: the slot was decided without it; the record shows both
+        if state.session != message.session:
+            return [
+                self._decided(message.session, message.slot, Outcome.SKIPPED, message, ("SESSION_CLOSED: too late",))
+            ]
+        weights = message.weights
+        if weights is None or not all(isfinite(weight) for weight in weights):
+            detail = message.detail or "the strategy's answer has a value that is not a number"
+            return [self._decided(message.session, message.slot, Outcome.HOLD, message, (detail,))]
+        book = self.book(envelope)
+        assert state.board is not None
+        verdict = self.gate.review_targets(weights, book, latched=state.board.latched)
+        if not isinstance(verdict, TargetApproval):
+            reasons = tuple(str(reason) for reason in verdict.reasons)
+            return [self._decided(message.session, message.slot, Outcome.REFUSED, message, reasons)]
+        return [self._plan(message, verdict, book, envelope)]
+
+    def book(self, envelope: Envelope) -> Book:
+        """Return the portfolio as the gate sees it. Symbols with an unknown order are not tradable."""
+        state = self.state
+        quantities = state.account.quantities
+        equity = state.equity()
+        assert equity is not None
+        session = state.session
+        assert session is not None
+        tradable = state.view.tradable(state.previous_session, session)
+        unknown = {order.symbol for order in state.unknown_orders()}
+        if unknown:
+            tradable = tuple(
+                free and symbol not in unknown for free, symbol in zip(tradable, state.symbols, strict=True)
+            )
+        return Book(
+            symbols=state.symbols,
+            quantities=tuple([quantities.get(symbol, 0) for symbol in state.symbols]),
+            prices=tuple(state.view.prices()),
+            cash=state.account.cash,
+            equity=equity,
+            tradable=tradable,
+            priced_at_ns=state.view.last_end_ns,
+            at_ns=envelope.at_ns,
+            session=session,
+        )
+
+    def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book, envelope: Envelope) -> Decided:
+        after = self.gate.round_to_shares(approval, book)
+        band = self.settings.execution.band
+        equity = book.equity
+        moves = []
+        for symbol, before, quantity, price, weight in zip(
+            book.symbols, book.quantities, after, book.prices, approval.weights, strict=True
+        ):
+            change = quantity - before
+            if change and (abs(change) * price >= band * equity or self._must_move(before, price, equity, weight)):
+                moves.append(Move(symbol=symbol, before=before, after=quantity, reference=price))
+        return Decided(
+            decision_id=message.decision_id,
+            session=message.session,
+            slot=message.slot,
+            outcome=Outcome.APPROVED,
+            strategy=message.strategy,
+            model=message.model,
+            equity=equity,
+            cash=book.cash,
+            requested=tuple(message.weights or ()),
+            approved=tuple(approval.weights),
+            current=tuple([q * p / equity for q, p in zip(book.quantities, book.prices, strict=True)]),
+            moves=tuple(moves),
+            reasons=tuple([*map(str, approval.active), *(f"relaxed {name}" for name in approval.relaxed)]),
+            moved=dict(approval.moved),
+            priced_at_ns=book.priced_at_ns,
+        )
+
+    def _must_move(self, before: int, price: Paise, equity: Paise, weight: float) -> bool:
+        """Return whether the no-trade band yields: a holding outside its hard limits, or an exit."""
+        limits = self.gate.limits.position_limits
+        current = before * price / equity
+        return current > limits.max_weight_per_stock or (weight == 0.0 and before > 0)
+
+    def _decided(
+        self,
+        session: date,
+        slot: str,
+        outcome: Outcome,
+        message: TargetProposed | None = None,
+        reasons: tuple[str, ...] = (),
+    ) -> Decided:
+        state = self.state
+
+        return Decided(
+            decision_id=decision_id(self.settings.portfolio, session, slot),
+            session=session,
+            slot=slot,
+            outcome=outcome,
+            strategy=message.strategy if message else "",
+            model=message.model if message else "",
+            equity=state.equity() or Paise(0),
+            cash=state.account.cash,
+            requested=tuple(message.weights or ()) if message else (),
+            reasons=reasons,
+        )

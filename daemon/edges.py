@@ -1,0 +1,176 @@
+"""The edges: run what handlers asked for, and post what comes of it. Here, and only here, is anything awaited.
+
+Sending looks at the stop latch as the last thing before each batch of orders: an order that a stop overtook is reported
+as NOT_SENT, which is a fact and not a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from brokers.port import Broker, Known, OrderReport, Read, ReportKind, Unknown
+from daemon.bus import Bus, Effect
+from daemon.clock import Clock
+from daemon.effects import (
+    Alert,
+    AskStrategy,
+    CancelOrders,
+    DropTimer,
+    ReadAccount,
+    ReleaseStop,
+    Reply,
+    SendOrders,
+    SetTimer,
+)
+from daemon.inference import StrategyHost
+from daemon.messages import AccountRead, ComponentFailed, Lane, OrderReports
+
+READ_SECONDS: Final = 20.0
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the edges talk to."""
+
+    broker: Broker
+    strategy: StrategyHost
+    engaged: Callable[[], bool]
+    release_stop: Callable[[], None]
+    alert: Callable[[Alert], None] = lambda alert: None
+    replies: dict[int, asyncio.Future[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
+
+
+class Edges:
+    """Runs effects. One per daemon."""
+
+    def __init__(self, clock: Clock, outside: Outside) -> None:
+        self.clock = clock
+        self.outside = outside
+        self.sending = True
+        self._bus: Bus | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._run: dict[type[Effect], Callable[[Any], None]] = {
+            AskStrategy: self._ask,
+            SendOrders: self._send,
+            CancelOrders: self._cancel,
+            ReadAccount: self._read,
+            SetTimer: self._set_timer,
+            DropTimer: self._drop_timer,
+            Reply: self._reply,
+            Alert: lambda effect: self.outside.alert(effect),
+            ReleaseStop: lambda _: self.outside.release_stop(),
+        }
+
+    def attach(self, bus: Bus) -> None:
+        """Connect to the bus; the broker's reports go to its lane."""
+        self._bus = bus
+        self.outside.broker.attach(self.on_reports)
+        self.outside.strategy.attach(lambda message: bus.post(Lane.TIMER, message))
+
+    @property
+    def bus(self) -> Bus:
+        """The bus this is attached to."""
+        assert self._bus is not None
+        return self._bus
+
+    def run(self, effect: Effect) -> None:
+        """Start one effect; returns at once."""
+        self._run[type(effect)](effect)
+
+    def on_reports(self, reports: tuple[OrderReport, ...]) -> None:
+        """Post what the broker said."""
+        self.bus.post(Lane.BROKER, OrderReports(reports=reports))
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task of the core; its failure is a message, never silence."""
+        task = self.clock.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            error = task.exception()
+            text = f"{type(error).__name__}: {error}"
+            self.bus.post(Lane.CONTROL, ComponentFailed(component=task.get_name(), error=text))
+
+    # ---- effects -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, effect: AskStrategy) -> None:
+        self.outside.strategy.ask(effect.decision_id, effect.slot, effect.context)
+
+    def _send(self, effect: SendOrders) -> None:
+        if self.sending and not self.outside.engaged():
+            self.outside.broker.submit(effect.orders)
+            return
+        why = "the stop latch is engaged" if self.sending else "the daemon is shutting down"
+        self.on_reports(
+            tuple(
+                OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why)
+                for order in effect.orders
+            )
+        )
+
+    def _cancel(self, effect: CancelOrders) -> None:
+        self.outside.broker.cancel(effect.tags)
+
+    def _read(self, effect: ReadAccount) -> None:
+        self.spawn("read-account", self._read_account(effect.purpose))
+
+    async def _read_account(self, purpose: str) -> None:
+        broker = self.outside.broker
+        unknown: list[str] = []
+
+        async def ask(name: str, read: Callable[[], Awaitable[Read[Any]]]) -> Any:
+            try:
+                answer = await asyncio.wait_for(read(), READ_SECONDS)
+            except TimeoutError:
+                answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")
+            if isinstance(answer, Known):
+                return answer.value
+            unknown.append(f"{name}: {answer.reason}")
+            return None
+
+        orders = await ask("orders", broker.orders)
+        trades = await ask("trades", broker.trades)
+        positions = await ask("positions", broker.positions)
+        funds = await ask("funds", broker.funds)
+        if unknown:
+            message = AccountRead(purpose=purpose, unknown="; ".join(unknown))
+        else:
+            message = AccountRead(purpose=purpose, orders=orders, trades=trades, positions=positions, funds=funds)
+        self.bus.post(Lane.BROKER, message)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        self._drop(effect.name)
+        self._timers[effect.name] = self.clock.call_at(effect.at_ns, self._fire, effect)
+
+    def _fire(self, effect: SetTimer) -> None:
+        self._timers.pop(effect.name, None)
+        self.bus.post(effect.lane, effect.message)
+
+    def _drop_timer(self, effect: DropTimer) -> None:
+        self._drop(effect.name)
+
+    def _drop(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _reply(self, effect: Reply) -> None:
+        future = self.outside.replies.pop(effect.token, None)
+        if future is not None and not future.done():
+            future.set_result((effect.status, effect.payload))
+
+    async def close(self) -> None:
+        """Forget timers and end tasks; what was sent stays sent."""
+        for name in list(self._timers):
+            self._drop(name)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,314 @@
+"""The executor: carries a frozen plan out, each order sent at most once, sells before buys, to its deadline.
+
+Buys are scaled to *confirmed* cash when the sells are done. What is open at the deadline is cancelled; what could not be
+done is carried as a residual, and the next decision starts from holdings, so it makes good what was missed. After a
+restart the plan goes on from the phase in which it was: orders on record are looked up, never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from brokers.orders import TERMINAL, order_tag
+from brokers.sizing import affordable, limit_price, slice_order
+from market.calendar import Calendar
+from market.calendar import Phase as MarketPhase
+from risk.gate import Book, Gate, OrderContext
+
+from brokers.port import ReportKind
+from daemon.bus import Bus, Envelope, Output
+from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
+from daemon.messages import (
+    BreakerTripped,
+    CancelRequested,
+    DeadlineDue,
+    Decided,
+    Halted,
+    Move,
+    OrderReports,
+    OrdersIntended,
+    OrdersRefused,
+    Outcome,
+    Phase,
+    PlanClosed,
+    SessionClosed,
+)
+from daemon.settings import DaemonSettings
+from daemon.state import PlanRun, State
+from market.instrument import tick_size
+from market.money import Paise
+from risk.approval import ProposedOrder, Side
+
+_GRACE: Final = "grace"
+
+
+class Executor:
+    """Handles approved decisions, broker reports and deadlines."""
+
+    def __init__(
+        self,
+        state: State,
+        gate: Gate,
+        settings: DaemonSettings,
+        calendar: Calendar,
+        book: Callable[[Envelope], Book],
+    ) -> None:
+        self.state = state
+        self.gate = gate
+        self.settings = settings
+        self.calendar = calendar
+        self._book = book
+        self._derivatives = {instrument.symbol: instrument.derivatives for instrument in settings.instruments}
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        bus.handle(Decided, self.on_decided)
+        bus.handle(OrderReports, self.on_reports)
+        bus.handle(DeadlineDue, self.on_deadline)
+        bus.handle(Halted, self.on_halted)
+        bus.handle(BreakerTripped, self.on_tripped)
+        bus.handle(SessionClosed, self.on_session_closed)
+
+    # ---- phases ------------------------------------------------------------------------------------------------------
+
+    def on_decided(self, message: Decided, envelope: Envelope) -> list[Output] | None:
+        """Start the plan; one without moves has nothing to do."""
+        run = self.state.runs.get(message.decision_id)
+        if message.outcome is not Outcome.APPROVED or run is None:
+            return None
+        return self._start(run, Phase.SELLS, envelope)
+
+    def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
+        side = Side.SELL if phase is Phase.SELLS else Side.BUY
+        proposals = self._proposals(run, side, envelope)
+        if not proposals:
+            return self._after(run, phase, envelope)
+        book = self._book(envelope)
+        approved, refused = self.gate.review_orders(proposals, self._context(book, side))
+        outputs: list[Output] = []
+        if refused:
+            why = tuple((order.order.symbol, "; ".join(map(str, order.reasons))) for order in refused)
+            outputs.append(OrdersRefused(plan_id=run.plan.decision_id, phase=phase, refusals=why))
+        if not approved:
+            return outputs + self._after(run, phase, envelope)
+        kept = {order.tag for order in approved}
+        plan_id = run.plan.decision_id
+        deadline = envelope.at_ns + self.settings.execution.timeout_minutes * 60 * 10**9
+        outputs += [
+            OrdersIntended(
+                plan_id=plan_id,
+                phase=phase,
+                limits_version=self.gate.limits.version,
+                orders=tuple([proposal for proposal in proposals if proposal.tag in kept]),
+                deadline_ns=deadline,
+            ),
+            SendOrders(tuple(approved)),
+            SetTimer(plan_id, deadline, DeadlineDue(plan_id=plan_id, phase=phase)),
+        ]
+        return outputs
+
+    def _after(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
+        if phase is Phase.SELLS:
+            return self._start(run, Phase.BUYS, envelope)
+        return self._close(run)
+
+    def _proposals(self, run: PlanRun, side: Side, envelope: Envelope) -> list[ProposedOrder]:
+        moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
+        moves = [move for move in moves if self._may_trade(move.symbol, envelope)]
+        if not moves:
+            return []
+        execution = self.settings.execution
+        session = run.plan.session
+        limits = [
+            limit_price(side, move.reference, offset=execution.limit_offset, tick=tick_size(move.reference, session))
+            for move in moves
+        ]
+        quantities = [abs(move.after - move.before) for move in moves]
+        if side is Side.BUY:
+            quantities = self._funded(moves, quantities, limits)
+        biggest = Paise(int(run.plan.equity * execution.max_order_fraction))
+        plan_id = run.plan.decision_id
+        proposals = []
+        for move, quantity, limit in zip(moves, quantities, limits, strict=True):
+            if quantity * limit <= biggest:
+                slices = [quantity] if quantity else []
+            else:
+                slices = slice_order(quantity, limit, biggest)
+            for attempt, part in enumerate(slices):
+                tag = order_tag(plan_id, move.symbol, side, attempt)
+                proposals.append(ProposedOrder(tag, plan_id, move.symbol, side, part, limit))
+        return proposals
+
+    def _funded(self, moves: list[Move], quantities: list[int], limits: list[Paise]) -> list[int]:
+        rates = self.state.charges.on(self.state.session)  # type: ignore[arg-type]
+        return affordable(quantities, limits, available=self.available_cash(), rates=rates)
+
+    def available_cash(self) -> Paise:
+        """Return confirmed spendable cash, less what open and unknown buys may still take at their limits."""
+        taken = 0
+        for order in self.state.orders.values():
+            if order.side is Side.BUY and order.state not in TERMINAL:
+                taken += (order.quantity - order.filled) * order.limit
+        return Paise(max(0, self.state.account.available - taken))
+
+    def _may_trade(self, symbol: str, envelope: Envelope) -> bool:
+        """Return whether the symbol trades continuously now and no order of it has an unknown outcome."""
+        phase = self.calendar.phase(envelope.at_ns, derivatives=self._derivatives[symbol])
+        if phase is not MarketPhase.CONTINUOUS:
+            return False
+        return not any(order.symbol == symbol for order in self.state.unknown_orders())
+
+    def _context(self, book: Book, side: Side) -> OrderContext:
+        state = self.state
+        return OrderContext(
+            book=book,
+            available=self.available_cash(),
+            sellable=state.account.quantities,
+            blocked=frozenset(order.symbol for order in state.unknown_orders()),
+            used_tags=state.orders.keys(),
+            halted=bool(state.halts),
+            rates=state.charges.on(book.session),
+        )
+
+    # ---- what comes back ---------------------------------------------------------------------------------------------
+
+    def on_reports(self, message: OrderReports, envelope: Envelope) -> list[Output] | None:
+        """Go on when the phase's orders are all settled; look for evidence when one is unknown."""
+        outputs: list[Output] = []
+        plans: dict[str, None] = {}
+        for report in message.reports:
+            order = self.state.orders.get(report.tag)
+            if order is None:
+                outputs.append(Alert("error", "order.foreign", f"report for an order that is not ours: {report.tag}"))
+                continue
+            plans[order.plan_id] = None
+            if report.kind is ReportKind.UNKNOWN:
+                outputs.append(Alert("error", "order.unknown", f"{order.symbol} {order.tag}: {report.detail}"))
+                outputs.append(ReadAccount("unknown"))
+        for plan_id in plans:
+            run = self.state.runs.get(plan_id)
+            if run is not None and not run.closed and self._settled(run):
+                outputs.append(DropTimer(plan_id))
+                outputs += self._after(run, run.phase, envelope)
+        return outputs
+
+    def _settled(self, run: PlanRun) -> bool:
+        orders = self.state.orders
+        return all(orders[tag].state in TERMINAL for tag in run.tags.get(run.phase, ()))
+
+    def on_deadline(self, message: DeadlineDue, envelope: Envelope) -> list[Output] | None:
+        """Cancel what is open; when cancels stay unanswered past a grace, go on without those symbols."""
+        run = self.state.runs.get(message.plan_id)
+        if run is None or run.closed:
+            return None
+        if message.phase.startswith(_GRACE):
+            return [
+                Alert("error", "order.cancel_unanswered", f"plan {message.plan_id}: cancels were not confirmed"),
+                ReadAccount("unknown"),
+                *self._after(run, run.phase, envelope),
+            ]
+        if message.phase != run.phase:
+            return None
+        tags = self._open_tags(run)
+        if not tags:
+            return self._after(run, run.phase, envelope)
+        return self._cancel(tags, f"deadline of {run.phase}", run, envelope)
+
+    def _open_tags(self, run: PlanRun) -> tuple[str, ...]:
+        orders = self.state.orders
+        return tuple(tag for tag in run.tags.get(run.phase, ()) if orders[tag].state not in TERMINAL)
+
+    def _cancel(self, tags: tuple[str, ...], why: str, run: PlanRun | None, envelope: Envelope) -> list[Output]:
+        outputs: list[Output] = [CancelRequested(tags=tags, why=why), CancelOrders(tags)]
+        if run is not None:
+            plan_id = run.plan.decision_id
+            until = envelope.at_ns + self.settings.execution.cancel_grace_seconds * 10**9
+            outputs.append(SetTimer(plan_id, until, DeadlineDue(plan_id=plan_id, phase=f"{_GRACE}:{run.phase}")))
+        return outputs
+
+    def cancel_open(self, why: str, envelope: Envelope, *, buys_only: bool = False) -> list[Output]:
+        """Cancel every open order of the day (a stop, a trip)."""
+        tags = tuple(
+            order.tag
+            for order in self.state.orders.values()
+            if order.state not in TERMINAL and not (buys_only and order.side is Side.SELL)
+        )
+        return self._cancel(tags, why, None, envelope) if tags else []
+
+    def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
+        """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
+        return self.cancel_open(message.cause, envelope) if message.cause == "STOP_CANCEL" else None
+
+    def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output] | None:
+        """A trip cancels open buys; sells reduce risk and may finish."""
+        return self.cancel_open(f"breaker {message.name}", envelope, buys_only=True)
+
+    # ---- the end of a plan -------------------------------------------------------------------------------------------
+
+    def _close(self, run: PlanRun, why: str = "") -> list[Output]:
+        state = self.state
+        quantities = state.account.quantities
+        residuals = {
+            move.symbol: move.after - quantities.get(move.symbol, 0)
+            for move in run.plan.moves
+            if move.after != quantities.get(move.symbol, 0)
+        }
+        return [
+            PlanClosed(
+                plan_id=run.plan.decision_id,
+                session=run.plan.session,
+                residuals=residuals,
+                charges=run.charges,
+                slippage=run.slippage,
+                traded=run.traded,
+                tracking_error=self._tracking_error(run),
+                why=why,
+            )
+        ]
+
+    def _tracking_error(self, run: PlanRun) -> float:
+        """Return half the sum of |approved - held| weights: 0 when the plan was done to the share."""
+        state = self.state
+        equity = run.plan.equity
+        held = state.account.quantities
+        prices = {move.symbol: move.reference for move in run.plan.moves}
+        gap = 0.0
+        for symbol, weight in zip(state.symbols, run.plan.approved, strict=True):
+            if symbol in prices:
+                gap += abs(weight - held.get(symbol, 0) * prices[symbol] / equity)
+        return round(gap / 2.0, 9)
+
+    def on_session_closed(self, message: SessionClosed, envelope: Envelope) -> list[Output] | None:
+        """Close what is left of the day's plans, and ask the broker what became of unknown orders."""
+        outputs: list[Output] = []
+        for run in self.state.runs.values():
+            if not run.closed:
+                outputs.append(DropTimer(run.plan.decision_id))
+                outputs += self._close(run, "the session ended")
+        if self.state.open_orders():
+            outputs.append(ReadAccount("close"))
+        return outputs or None
+
+    def resume(self, envelope: Envelope) -> list[Output]:
+        """Go on with plans that a restart interrupted, once the books are reconciled."""
+        outputs: list[Output] = []
+        state = self.state
+        for run in list(state.runs.values()):
+            if run.closed:
+                continue
+            closes = state.agenda.slot(run.plan.slot).closes_ns(run.plan.session)
+            if run.plan.session != state.session or not state.session_open:
+                outputs += self._close(run, "interrupted, and its session is over")
+            elif run.phase not in run.tags:
+                if envelope.at_ns > closes:
+                    outputs += self._close(run, "interrupted, and its window is over")
+                else:
+                    outputs += self._start(run, run.phase, envelope)
+            elif self._settled(run):
+                outputs += self._after(run, run.phase, envelope)
+            else:
+                plan_id = run.plan.decision_id
+                deadline = DeadlineDue(plan_id=plan_id, phase=run.phase)
+                outputs.append(SetTimer(plan_id, max(run.deadline_ns, envelope.at_ns), deadline))
+        return outputs

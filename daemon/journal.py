@@ -1,0 +1,229 @@
+"""The journal: every message in order, hash-chained, in one SQLite file. It is the truth; state is a fold of it.
+
+Each record's hash covers the hash before it, so a missing, edited or reordered record shows. A record of an edge is
+appended before it is handled. What moves money or permissions waits for `durable_seq` to pass it before its effect runs.
+
+Two ways to write, one format:
+
+* `durable=True` (paper, live): a writer thread commits with `synchronous=FULL`, taking whatever has gathered as one
+  transaction (group commit). The loop never waits for the disk; the bus holds effects back instead.
+* `durable=False` (replay, simulation): the loop's own thread commits every few thousand records. A replay can be run
+  again, so nothing waits for the disk; records, order and hashes are the same.
+
+A write that fails is final for this process: no retry on the same handle, because pages may be gone although the next
+call succeeds. The bus then stops handling messages and the daemon stays up only to say so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from daemon.messages import TYPES
+from market.errors import OperatorError
+
+APPLICATION_ID: Final = 0x7A7A_0001
+SCHEMA_VERSION: Final = 1
+GENESIS: Final = bytes(32)
+_GROUP: Final = 4096
+# More than this many records waiting for the disk means that the disk has stopped; trading halts, nothing is dropped.
+_BACKLOG_LIMIT: Final = 100_000
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS record (
+    seq INTEGER PRIMARY KEY,
+    cause INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    hash BLOB NOT NULL
+) STRICT;
+"""
+_INSERT: Final = "INSERT INTO record VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?)"
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
+
+
+_Row = tuple[int, int, int, str, bytes, bytes]
+
+
+class Record(NamedTuple):
+    """One journal entry. `cause` is the sequence number of the record that led to it, 0 for none."""
+
+    seq: int
+    cause: int
+    at_ns: int
+    kind: str
+    message: Any
+
+
+class JournalBroken(OperatorError):
+    """The chain does not hold: a record is missing, edited or torn in the middle."""
+
+
+def _link(previous: bytes, seq: int, cause: int, at_ns: int, kind: str, body: bytes) -> bytes:
+    return sha256(b"%b%d|%d|%d|%b|%b" % (previous, seq, cause, at_ns, kind.encode(), body)).digest()
+
+
+def _connect(path: Path | str, *, durable: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection.execute("PRAGMA journal_mode=WAL" if durable or path != ":memory:" else "PRAGMA journal_mode=MEMORY")
+    connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    if found not in (0, APPLICATION_ID):
+        raise OperatorError(f"journal {path}: not a Tarazu journal (application id {found:#x})")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise OperatorError(f"journal {path}: schema {version} is newer than this program's {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+class Journal:
+    """Append-only, hash-chained record of messages. One writer: the dispatch."""
+
+    def __init__(self, path: Path | str, *, durable: bool) -> None:
+        self.path = path
+        self.durable = durable
+        try:
+            self._connection = _connect(path, durable=durable)
+        except sqlite3.Error as error:
+            raise OperatorError(f"journal {path}: cannot be opened: {error}") from error
+        self.seq = 0
+        self.head = GENESIS
+        self.durable_seq = 0
+        self.failure: str | None = None
+        # A deque: the loop appends at one end while the writer thread takes from the other.
+        self._pending: deque[_Row] = deque()
+        self._closing = False
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._notify: Callable[[], None] = lambda: None
+
+    def read(self) -> Iterator[Record]:
+        """Yield every record in order, verifying the chain; afterwards new records continue it."""
+        head = GENESIS
+        seq = 0
+        rows = self._connection.execute("SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq")
+        for seq_found, cause, at_ns, kind, text, digest in rows:
+            body = text.encode()
+            seq += 1
+            if seq_found != seq:
+                raise JournalBroken(f"journal {self.path}: record {seq} is missing")
+            head = _link(head, seq, cause, at_ns, kind, body)
+            if head != digest:
+                raise JournalBroken(f"journal {self.path}: record {seq} ({kind}) does not match its hash")
+            yield Record(seq, cause, at_ns, kind, _DECODERS[kind].decode(body))
+        self.seq = self.durable_seq = seq
+        self.head = head
+
+    def start(self, notify: Callable[[], None]) -> None:
+        """Start the writer thread; `notify` is called from it whenever `durable_seq` or `failure` has changed."""
+        self._notify = notify
+        if self.durable:
+            self._thread = threading.Thread(target=self._write_loop, name="journal", daemon=True)
+            self._thread.start()
+
+    def append(self, message: msgspec.Struct, *, cause: int, at_ns: int) -> int:
+        """Append one message and return its sequence number. Raises OperatorError after a failed write."""
+        if self.failure is not None:
+            raise OperatorError(f"journal: {self.failure}")
+        kind = type(message).__name__
+        body = _ENCODER.encode(message)
+        seq = self.seq = self.seq + 1
+        head = self.head = sha256(b"%b%d|%d|%d|%b|%b" % (self.head, seq, cause, at_ns, kind.encode(), body)).digest()
+        self._pending.append((seq, cause, at_ns, kind, body, head))
+        if not self.durable:
+            self.durable_seq = seq
+            if len(self._pending) >= _GROUP:
+                self.flush()
+        elif len(self._pending) > _BACKLOG_LIMIT:
+            self.failure = "the disk does not keep up; nothing was dropped, trading stops"
+            raise OperatorError(f"journal: {self.failure}")
+        return seq
+
+    def request_commit(self) -> None:
+        """Wake the writer: something waits for what was appended."""
+        if self.durable:
+            with self._wake:
+                self._wake.notify()
+
+    def flush(self) -> None:
+        """Commit what is pending in this thread (replay)."""
+        batch = self._take()
+        if batch:
+            self._commit(batch)
+
+    def _take(self) -> list[_Row]:
+        pending = self._pending
+        return [pending.popleft() for _ in range(len(pending))]
+
+    def _commit(self, batch: list[_Row]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany(_INSERT, batch)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            # The transaction may be gone already (a full disk rolls back by itself).
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _write_loop(self) -> None:
+        while True:
+            with self._wake:
+                while not self._pending and not self._closing:
+                    self._wake.wait(timeout=0.2)
+                batch = self._take()
+                closing = self._closing
+            if batch:
+                try:
+                    self._commit(batch)
+                except sqlite3.Error as error:
+                    self.failure = f"{self.path}: write failed: {error}"
+                    self._notify()
+                    return
+                self.durable_seq = batch[-1][0]
+                self._notify()
+            if closing and not self._pending:
+                return
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        if self._thread is not None:
+            with self._wake:
+                self._closing = True
+                self._wake.notify()
+            self._thread.join(timeout=10.0)
+        elif self.failure is None:
+            self.flush()
+        self._connection.close()
+
+
+def read_journal(path: Path) -> Iterator[Record]:
+    """Yield the records of a journal file that may be in use, verifying the chain. Raises OperatorError when there is none."""
+    if not path.exists():
+        raise OperatorError(f"journal {path}: there is none yet")
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
+    try:
+        head = GENESIS
+        expected = 0
+        query = "SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq"
+        for seq, cause, at_ns, kind, text, digest in connection.execute(query):
+            body = text.encode()
+            expected += 1
+            head = _link(head, seq, cause, at_ns, kind, body)
+            if seq != expected or head != digest:
+                raise JournalBroken(f"journal {path}: record {expected} is missing or does not match its hash")
+            yield Record(seq, cause, at_ns, kind, _DECODERS[kind].decode(body))
+    finally:
+        connection.close()

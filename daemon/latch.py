@@ -1,0 +1,75 @@
+"""The stop latch: one small file that says "no new orders", durable, and writable by anyone permitted.
+
+It works with the daemon dead, hung or restarting, so it imports the standard library alone: `tarazu stop` must not wait
+for a model to load. The gate's last look before each send is `Latch.engaged()`. An absent directory counts as engaged:
+a directory that was never made, or a disk that went away, must not read as permission.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+FILE_NAME: Final = "stop.latch"
+
+
+class Latch:
+    """A directory, and in it the latch file or not."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / FILE_NAME
+        self._directory_text = str(directory)
+        self._path_text = str(self.path)
+
+    def prepare(self) -> None:
+        """Make the directory (start-up only; a running daemon never makes it, so that its absence stays visible)."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o770)
+
+    def engaged(self) -> bool:
+        """Return whether new orders are forbidden; anything but a clear "no" is a yes."""
+        try:
+            os.stat(self._path_text)  # noqa: PTH116 - a bare stat: this is on the way of every order
+        except FileNotFoundError:
+            return not os.path.isdir(self._directory_text)  # noqa: PTH112
+        except OSError:
+            return True
+        return True
+
+    def engage(self, *, mode: str, reason: str, uid: int, at: str) -> None:
+        """Write the latch durably. Engaging twice keeps the stricter mode and the latest reason."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        order = ("halt", "cancel", "flatten")
+        before = self.read().get("mode", "halt") if self.path.exists() else "halt"
+        strictest = max((before, mode), key=lambda name: order.index(name) if name in order else len(order))
+        content = json.dumps({"mode": strictest, "reason": reason, "uid": uid, "at": at}) + "\n"
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+        self._sync_directory()
+
+    def read(self) -> dict[str, Any]:
+        """Return what the latch says; an unreadable one is still a halt."""
+        try:
+            content = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {"mode": "halt", "reason": "the latch file cannot be read"}
+        return content if isinstance(content, dict) else {"mode": "halt", "reason": "the latch file cannot be read"}
+
+    def release(self) -> None:
+        """Remove the latch. Only the daemon does this, at the second step of a resume."""
+        self.path.unlink(missing_ok=True)
+        self._sync_directory()
+
+    def _sync_directory(self) -> None:
+        handle = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,319 @@
+"""Every message that crosses the bus: immutable, typed, serialisable; the journal stores them by their class name.
+
+A message carries what happened; its envelope (sequence number, cause, time) is given when it is appended. A field may be
+added with a default; a change of meaning is a new class, so that an old journal folds for ever.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from brokers.port import Funds, OrderReport, OrderSnapshot, Position, Trade
+from market.bar import BarBatch
+from market.money import Paise
+from risk.approval import ProposedOrder
+
+
+class Lane(StrEnum):
+    """Lanes of the bus, most urgent first. Control is never starved by data."""
+
+    CONTROL = "control"
+    BROKER = "broker"
+    TIMER = "timer"
+    MARKET = "market"
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Base of what the daemon itself says."""
+
+
+# ---- from the edges --------------------------------------------------------------------------------------------------
+
+
+class DaemonStarted(_Message):
+    """A process took over this journal. The first one sets the opening cash."""
+
+    mode: str
+    version: str
+    symbols: tuple[str, ...]
+    opening_cash: Paise
+    limits_version: str
+    strategy: str
+
+
+class DaemonStopped(_Message):
+    """The process ended in order (a kill leaves no such record)."""
+
+    reason: str
+
+
+class HistoryLoaded(_Message):
+    """The daily closes that the market view started from; `closes` is row-major [sessions, instruments]."""
+
+    sha256: str
+    sessions: tuple[date, ...]
+    closes: tuple[float, ...]
+
+
+class SessionOpened(_Message):
+    """Continuous trading of a session begins."""
+
+    session: date
+    open_ns: int
+    close_ns: int
+
+
+class SessionClosed(_Message):
+    """A session is over and its last bars are in."""
+
+    session: date
+
+
+class SlotDue(_Message):
+    """A scheduled rebalance is due."""
+
+    session: date
+    slot: str
+
+
+class TargetProposed(_Message):
+    """A strategy's answer. `weights` is None for "hold"; `detail` says why (also: late, failed, invalid)."""
+
+    decision_id: str
+    session: date
+    slot: str
+    strategy: str
+    model: str
+    weights: tuple[float, ...] | None
+    detail: str = ""
+
+
+class OrderReports(_Message):
+    """What the broker said about orders; `source` is the stream or the reconciler."""
+
+    reports: tuple[OrderReport, ...]
+    source: str = "stream"
+
+
+class AccountRead(_Message):
+    """A complete look at the broker's books; `unknown` names what it did not answer."""
+
+    purpose: str
+    orders: tuple[OrderSnapshot, ...] = ()
+    trades: tuple[Trade, ...] = ()
+    positions: tuple[Position, ...] = ()
+    funds: Funds | None = None
+    unknown: str = ""
+
+
+class DeadlineDue(_Message):
+    """The time for a phase of a plan is up."""
+
+    plan_id: str
+    phase: str
+
+
+class BarsRejected(_Message):
+    """A feed delivered bars that cannot be true; they go no further."""
+
+    session: date
+    end_ns: int
+    symbols: tuple[str, ...]
+    detail: str
+
+
+class OperatorCommand(_Message):
+    """A person asked for something; `uid` is the kernel's word for who it was (-1: this process)."""
+
+    verb: str
+    uid: int
+    reason: str = ""
+    nonce: str = ""
+    token: int = 0
+
+
+class ModelLoaded(_Message):
+    """A model artifact was verified and will be used from the next decision on, or was refused."""
+
+    version: str
+    sha256: str
+    accepted: bool
+    detail: str = ""
+
+
+class ComponentFailed(_Message):
+    """Part of the daemon ended with an error; trading halts, control stays."""
+
+    component: str
+    error: str
+
+
+# ---- derived by handlers ---------------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """What became of a decision."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+    HOLD = "hold"
+    SKIPPED = "skipped"
+
+
+class Move(_Message):
+    """The planned change of one holding: whole shares before and after, at a reference price in paise."""
+
+    symbol: str
+    before: int
+    after: int
+    reference: Paise
+
+
+class Decided(_Message):
+    """A decision and, when approved, its frozen plan. At most one per slot and session."""
+
+    decision_id: str
+    session: date
+    slot: str
+    outcome: Outcome
+    strategy: str
+    model: str
+    equity: Paise
+    cash: Paise
+    requested: tuple[float, ...] = ()
+    approved: tuple[float, ...] = ()
+    current: tuple[float, ...] = ()
+    moves: tuple[Move, ...] = ()
+    reasons: tuple[str, ...] = ()
+    moved: dict[str, float] = {}
+    priced_at_ns: int = 0
+
+
+class Phase(StrEnum):
+    """Phases of a plan, in order."""
+
+    SELLS = "sells"
+    BUYS = "buys"
+    CLOSED = "closed"
+
+
+class OrdersIntended(_Message):
+    """Orders that are about to be sent, each at most once. Durable before the first byte leaves."""
+
+    plan_id: str
+    phase: Phase
+    limits_version: str
+    orders: tuple[ProposedOrder, ...]
+    deadline_ns: int
+
+
+class OrdersRefused(_Message):
+    """Orders that the gate refused, with its reasons; they were not sent."""
+
+    plan_id: str
+    phase: Phase
+    refusals: tuple[tuple[str, str], ...]
+
+
+class CancelRequested(_Message):
+    """Open orders are being cancelled."""
+
+    tags: tuple[str, ...]
+    why: str
+
+
+class PlanClosed(_Message):
+    """The end of a decision: what was not done, and what it cost."""
+
+    plan_id: str
+    session: date
+    residuals: dict[str, int]
+    charges: Paise
+    slippage: Paise
+    traded: Paise
+    tracking_error: float
+    why: str = ""
+
+
+class BreakerTripped(_Message):
+    """A circuit breaker latched; only pause time and a human approval together clear it."""
+
+    name: str
+    used: float
+    limit: float
+    detail: str = ""
+
+
+class BreakerApproved(_Message):
+    """A person approved going on after a trip. The pause must have passed as well."""
+
+    uid: int
+    reason: str
+
+
+class Reconciled(_Message):
+    """The broker's books and the ledger were compared."""
+
+    purpose: str
+    clean: bool
+    detail: str = ""
+
+
+class Halted(_Message):
+    """No new orders from here on, until the cause is cleared."""
+
+    cause: str
+    detail: str
+    uid: int = -1
+
+
+class Resumed(_Message):
+    """A person cleared the halt, with a reason."""
+
+    uid: int
+    reason: str
+
+
+class ResumePrepared(_Message):
+    """First step of going on: a summary was shown with this nonce."""
+
+    uid: int
+    nonce: str
+    expires_ns: int
+
+
+EDGE_TYPES: Final = (
+    DaemonStarted,
+    DaemonStopped,
+    HistoryLoaded,
+    SessionOpened,
+    SessionClosed,
+    SlotDue,
+    TargetProposed,
+    OrderReports,
+    AccountRead,
+    DeadlineDue,
+    BarsRejected,
+    OperatorCommand,
+    ModelLoaded,
+    ComponentFailed,
+    BarBatch,
+)
+DERIVED_TYPES: Final = (
+    Decided,
+    OrdersIntended,
+    OrdersRefused,
+    CancelRequested,
+    PlanClosed,
+    BreakerTripped,
+    BreakerApproved,
+    Reconciled,
+    Halted,
+    Resumed,
+    ResumePrepared,
+)
+TYPES: Final[dict[str, type[msgspec.Struct]]] = {kind.__name__: kind for kind in (*EDGE_TYPES, *DERIVED_TYPES)}

@@ -1,0 +1,144 @@
+"""What people may ask of a running daemon: stopping is one step by anyone permitted, going again is two with a reason.
+
+Commands arrive as messages, so each is journaled with who (the kernel's uid) and when before anything happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from daemon.bus import Bus, Envelope, Output
+from daemon.clock import ist
+from daemon.effects import Alert, ReadAccount, ReleaseStop, Reply
+from daemon.executor import Executor
+from daemon.messages import (
+    BreakerApproved,
+    BreakerTripped,
+    Halted,
+    OperatorCommand,
+    Reconciled,
+    Resumed,
+    ResumePrepared,
+)
+from daemon.state import State
+from market.bar import BarBatch
+
+NONCE_SECONDS: Final = 300
+STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL"}
+
+
+class Operator:
+    """Handles commands, and turns trips into halts of the gate."""
+
+    def __init__(self, state: State, executor: Executor) -> None:
+        self.state = state
+        self.executor = executor
+        self._resumed_plans = False
+        self._verbs = {
+            "halt": self._stop,
+            "cancel": self._stop,
+            "approve": self._approve,
+            "resume/prepare": self._prepare,
+            "resume/confirm": self._confirm,
+            "reconcile": self._reconcile,
+        }
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        bus.handle(OperatorCommand, self.on_command)
+        bus.handle(BarBatch, self.on_bars)
+        bus.handle(Reconciled, self.on_reconciled)
+
+    def on_command(self, message: OperatorCommand, envelope: Envelope) -> list[Output] | None:
+        """Run one command."""
+        verb = self._verbs.get(message.verb)
+        if verb is None:
+            return self._answer(message, 400, error=f"verb {message.verb!r}; known: {', '.join(self._verbs)}")
+        return verb(message, envelope)
+
+    def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
+        """Latch breakers that the last prices tripped."""
+        if not self.state.trips:
+            return None
+        outputs: list[Output] = []
+        for trip in self.state.trips:
+            detail = f"{trip.name}: {trip.used:.4f} of {trip.limit:.4f}"
+            outputs.append(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit, detail=trip.detail))
+            outputs.append(Alert("error", "breaker.tripped", detail))
+        return outputs
+
+    def on_reconciled(self, message: Reconciled, envelope: Envelope) -> list[Output] | None:
+        """Go on with interrupted plans after the first clean comparison of this process."""
+        if not message.clean or self._resumed_plans:
+            return None
+        self._resumed_plans = True
+        return self.executor.resume(envelope)
+
+    # ---- verbs -------------------------------------------------------------------------------------------------------
+
+    def _stop(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        cause = STOP_CAUSES[message.verb]
+        return [
+            Halted(cause=cause, detail=message.reason, uid=message.uid),
+            Alert("error", "stop.engaged", f"{message.verb} by uid {message.uid}: {message.reason}"),
+            *self._answer(message, 200, state="HALTED", mode=message.verb),
+        ]
+
+    def _approve(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        board = self.state.board
+        if board is None or not board.latched:
+            return self._answer(message, 409, error="no breaker is latched; nothing to approve")
+        if not message.reason.strip():
+            return self._answer(message, 400, error="a reason is required")
+        until = max(latch.tripped_at_ns for latch in board.latches) + board.pause_ns
+        return [
+            BreakerApproved(uid=message.uid, reason=message.reason),
+            *self._answer(message, 200, approved=True, pause_until=ist(max(until, envelope.at_ns)).isoformat()),
+        ]
+
+    def _prepare(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        nonce = hashlib.blake2b(f"{envelope.seq}|{envelope.at_ns}".encode(), digest_size=6).hexdigest()
+        expires = envelope.at_ns + NONCE_SECONDS * 10**9
+        return [
+            ResumePrepared(uid=message.uid, nonce=nonce, expires_ns=expires),
+            *self._answer(message, 200, nonce=nonce, valid_seconds=NONCE_SECONDS, summary=self.summary(envelope.at_ns)),
+        ]
+
+    def summary(self, at_ns: int) -> dict[str, Any]:
+        """Return what a person should look at before going on."""
+        state = self.state
+        board = state.board
+        return {
+            "halts": dict(sorted(state.halts.items())),
+            "breakers": list(board.latched) if board is not None else [],
+            "open_orders": len(state.open_orders()),
+            "unknown_orders": len(state.unknown_orders()),
+            "reconciled": state.reconciled_clean,
+            "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
+        }
+
+    def _confirm(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        state = self.state
+        prepared = state.resume
+        if prepared is None or prepared.nonce != message.nonce:
+            return self._answer(message, 409, error="the nonce is not the one of the last prepare; run prepare first")
+        if envelope.at_ns > prepared.expires_ns:
+            return self._answer(message, 409, error=f"the nonce is older than {NONCE_SECONDS} seconds; prepare again")
+        if not message.reason.strip():
+            return self._answer(message, 400, error="a reason is required")
+        if not state.reconciled_clean:
+            return self._answer(message, 409, error="the books are not reconciled; run reconcile first")
+        return [
+            Resumed(uid=message.uid, reason=message.reason),
+            ReleaseStop(),
+            Alert("warning", "stop.released", f"by uid {message.uid}: {message.reason}"),
+            *self._answer(message, 200, resumed=True),
+        ]
+
+    def _reconcile(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        purpose = message.reason if message.uid == -1 and message.reason else "operator"
+        return [ReadAccount(purpose), *self._answer(message, 202, reconcile="started")]
+
+    def _answer(self, message: OperatorCommand, status: int, **payload: Any) -> list[Output]:
+        return [Reply(message.token, status, payload)] if message.token else []

@@ -1,0 +1,283 @@
+"""Replay: the daemon itself over recorded bars, on the virtual-time loop, with the paper broker in memory.
+
+The same core as paper and live runs here; only loop, feed and broker differ. The paper broker sees a session's opening
+prices at the open (a decision never does), so orders of the 09:20 slot fill at the open when their limit allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from brokers.charges import DeliveryCharges
+from brokers.paper import FillModel, PaperBroker
+from market.calendar import Calendar, Session
+from market.store import DailyBars
+from risk.limits import RiskLimits
+
+from daemon.clock import Clock, VirtualTimeLoop, cpu_seconds, ist_ns, stopwatch
+from daemon.core import Core, announce, build_core
+from daemon.edges import Outside
+from daemon.inference import StrategyHost
+from daemon.messages import DaemonStopped, HistoryLoaded, Lane
+from daemon.sessions import SessionDriver
+from daemon.settings import DaemonSettings
+from daemon.tally import Tally
+from market.bar import BarBatch
+from market.errors import BadInput, OperatorError
+from market.money import to_rupees
+from strategies import performance
+from strategies.protocol import Strategy
+
+
+class BatchSource(Protocol):
+    """Recorded bars in time order."""
+
+    def iter_batches(self, calendar: Calendar) -> Iterator[BarBatch]:
+        """Yield batches, oldest first."""
+        ...
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """What a replay did. `equity` in rupees, one entry per closed session."""
+
+    core_state: Any
+    tally: Tally
+    sessions: list[date]
+    equity: list[float]
+    initial_equity: float
+    journal_sha256: str
+    wall_seconds: float
+    cpu_seconds: float
+    strategy: str
+    model: str
+    symbols: tuple[str, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented object (docs/replay.md): rupees as numbers, ratios as fractions."""
+        measures = performance.measure(np.array([self.initial_equity, *self.equity]))
+        tally = self.tally
+        mean_equity = float(np.mean(self.equity)) if self.equity else self.initial_equity
+        years = max(len(self.equity), 1) / performance.SESSIONS_PER_YEAR
+        return {
+            "start": self.sessions[0].isoformat() if self.sessions else None,
+            "end": self.sessions[-1].isoformat() if self.sessions else None,
+            "sessions": len(self.sessions),
+            "symbols": list(self.symbols),
+            "strategy": self.strategy,
+            "model": self.model or None,
+            "initial_equity": self.initial_equity,
+            "final_equity": self.equity[-1] if self.equity else self.initial_equity,
+            "return": measures.total_return,
+            "volatility": measures.volatility,
+            "sharpe": measures.sharpe,
+            "max_drawdown": measures.max_drawdown,
+            "turnover": to_rupees(tally.traded) / 2.0 / mean_equity / years,
+            "charges": to_rupees(self.core_state.account.charges_paid),
+            "orders": tally.orders,
+            "fills": tally.fills,
+            "gate_interventions": tally.interventions,
+            "breaker_trips": tally.trips,
+            "bars": tally.bars,
+            "decisions": tally.decisions,
+            "wall_seconds": round(self.wall_seconds, 4),
+            "cpu_seconds": round(self.cpu_seconds, 4),
+            "bars_per_cpu_second": round(tally.bars / self.cpu_seconds) if self.cpu_seconds > 0 else None,
+            "journal_sha256": self.journal_sha256,
+        }
+
+
+class ReplayFeed:
+    """Plays batches on the clock: each to the paper broker first, then to the bus, at the moment the bar ended."""
+
+    def __init__(self, clock: Clock, batches: Iterator[BarBatch], core: Core, broker: PaperBroker) -> None:
+        self.clock = clock
+        self.batches = batches
+        self.core = core
+        self.broker = broker
+
+    def start(self) -> None:
+        """Arm the first batch."""
+        self._next()
+
+    def _next(self) -> None:
+        batch = next(self.batches, None)
+        if batch is not None:
+            self.clock.call_at(batch.end_ns, self._emit, batch)
+
+    def _emit(self, batch: BarBatch) -> None:
+        self.broker.on_bars(batch)
+        self.core.bus.post(Lane.MARKET, batch)
+        self._next()
+
+
+def history_message(bars: DailyBars, before: date, rows: int) -> HistoryLoaded | None:
+    """Return the last `rows` complete daily closes before a date, or None when there are none."""
+    days = bars.days.astype("datetime64[D]")
+    count = int(np.searchsorted(days, np.datetime64(before)))
+    keep = [i for i in range(max(0, count - rows), count) if np.isfinite(bars.close[i]).all()]
+    if not keep:
+        return None
+    return HistoryLoaded(
+        sha256=bars.sha256,
+        sessions=tuple(days[i].item() for i in keep),
+        closes=tuple(bars.close[keep].ravel().tolist()),
+    )
+
+
+def replay(
+    *,
+    settings: DaemonSettings,
+    bars: BatchSource,
+    calendar: Calendar,
+    limits: RiskLimits,
+    strategy: Strategy,
+    start: date,
+    end: date,
+    model: str = "",
+    opens: DailyBars | None = None,
+    history: HistoryLoaded | None = None,
+    charges: DeliveryCharges | None = None,
+    fill_model: FillModel | None = None,
+    journal_path: Path | str = ":memory:",
+    durable: bool = False,
+    observer: Any = None,
+) -> ReplayResult:
+    """Run the daemon from `start` to `end`. `opens` gives the opening print of each session (daily bars).
+
+    Raises OperatorError when the dispatch failed, BadInput when the range holds no session.
+    """
+    sessions = calendar.sessions(start, end)
+    if not sessions:
+        raise BadInput(f"replay: no session between {start} and {end} (calendar covers to {calendar.coverage_until})")
+    charges = charges or DeliveryCharges.default()
+    loop = VirtualTimeLoop()
+    try:
+        clock = Clock(loop, ist_ns(start, hour=9, minute=0))
+        broker = PaperBroker(
+            symbols=settings.symbols,
+            opening_cash=settings.opening_cash,
+            charges=charges,
+            model=fill_model or FillModel(),
+            now_ns=clock.now_ns,
+            schedule=loop.call_later,
+        )
+        outside = Outside(
+            broker=broker,
+            strategy=StrategyHost(clock, strategy, version=model),
+            engaged=lambda: False,
+            release_stop=lambda: None,
+        )
+        core = build_core(
+            settings=settings,
+            clock=clock,
+            calendar=calendar,
+            journal_path=journal_path,
+            durable=durable,
+            limits=limits,
+            charges=charges,
+            outside=outside,
+        )
+        tally = Tally()
+        core.bus.on_record = tally.record
+        if observer is not None:
+            core.bus.on_record = lambda message, envelope: (
+                tally.record(message, envelope),
+                observer(core, message, envelope),
+            )
+        began, cpu_began = stopwatch(), cpu_seconds()
+        _drive(core, clock, broker, bars, sessions, opens, history, strategy)
+        if core.bus.failed is not None:
+            raise OperatorError(f"replay: {core.bus.failed}")
+        core.journal.close()
+        return ReplayResult(
+            core_state=core.state,
+            tally=tally,
+            sessions=[day for day, _ in core.state.equity_history],
+            equity=[to_rupees(equity) for _, equity in core.state.equity_history],
+            initial_equity=to_rupees(settings.opening_cash),
+            journal_sha256=core.journal.head.hex(),
+            wall_seconds=stopwatch() - began,
+            cpu_seconds=cpu_seconds() - cpu_began,
+            strategy=strategy.name,
+            model=model,
+            symbols=settings.symbols,
+        )
+    finally:
+        loop.close()
+
+
+def _drive(
+    core: Core,
+    clock: Clock,
+    broker: PaperBroker,
+    bars: BatchSource,
+    sessions: list[Session],
+    opens: DailyBars | None,
+    history: HistoryLoaded | None,
+    strategy: Strategy,
+) -> None:
+    loop = clock.loop
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(reason: str = "") -> None:
+        if not done.done():
+            done.set_result(None)
+
+    core.bus.on_failure = finish
+    printed = _opening_prints(opens)
+
+    def on_open(session: Session) -> None:
+        broker.start_session(session.day)
+        prices = printed(session.day)
+        if prices:
+            broker.on_open(prices)
+
+    driver = SessionDriver(
+        clock=clock,
+        calendar=core.calendar,
+        agenda=core.state.agenda,
+        bus=core.bus,
+        until=sessions[-1].day,
+        on_open=on_open,
+        on_close=lambda session: broker.end_session(),
+        on_end=lambda: loop.call_soon(_stop_when_idle, core, finish),
+        every_sessions=core.settings.every_sessions,
+    )
+    announce(core, strategy=strategy.name, history=history)
+    feed = ReplayFeed(clock, bars.iter_batches(core.calendar), core, broker)
+    core.journal.start(core.bus.release)
+    core.bus.start()
+    feed.start()
+    driver.start()
+    loop.run_until_complete(done)
+
+
+def _stop_when_idle(core: Core, finish: Any) -> None:
+    if not core.bus.idle():
+        core.clock.loop.call_soon(_stop_when_idle, core, finish)
+        return
+    core.bus.post(Lane.CONTROL, DaemonStopped(reason="the replay is over"))
+    core.clock.loop.call_soon(finish)
+
+
+def _opening_prints(opens: DailyBars | None) -> Any:
+    if opens is None:
+        return lambda day: None
+    days = opens.days.astype("datetime64[D]").tolist()
+    rows = {day: row for day, row in zip(days, opens.open.tolist(), strict=True)}
+    symbols = opens.symbols
+
+    def prints(day: date) -> dict[str, float] | None:
+        row = rows.get(day)
+        # NaN is not equal to itself: an instrument without a bar has no opening print.
+        return None if row is None else {s: price for s, price in zip(symbols, row, strict=True) if price == price}
+
+    return prints

@@ -1,0 +1,325 @@
+"""The running daemon (paper and live): start-up, readiness, and shutdown in stages with budgets.
+
+Start: lock -> journal verified and folded -> stop plane -> broker -> control -> first reconciliation -> READY. Stop: SIGTERM
+sets an event; nothing is raised inside an order. Orders at the broker keep their limits and their day validity and are
+found again at the next start; `tarazu stop --cancel` is the way to withdraw them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apscheduler.triggers.interval import IntervalTrigger
+from brokers.charges import DeliveryCharges
+from brokers.paper import FillModel, PaperBroker
+from brokers.paper_store import PaperStore
+from market.calendar import Calendar
+from risk.limits import RiskLimits
+
+from daemon.agenda import Recurring
+from daemon.clock import IST, Clock, ist, session_day
+from daemon.control import Control, may_stop
+from daemon.core import Core, announce, build_core
+from daemon.edges import Outside
+from daemon.effects import Alert
+from daemon.inference import StrategyHost
+from daemon.latch import Latch
+from daemon.lock import InstanceLock
+from daemon.logs import RecordLog, make_logger
+from daemon.messages import (
+    BarsRejected,
+    DaemonStopped,
+    HistoryLoaded,
+    Lane,
+    ModelLoaded,
+    OperatorCommand,
+    Reconciled,
+)
+from daemon.notify import notify, watchdog_seconds
+from daemon.sessions import SessionDriver
+from daemon.settings import DaemonSettings, Paths
+from daemon.stop_plane import StopPlane
+from daemon.view import implausible, without
+from market.bar import BarBatch
+from market.errors import BadInput
+from market.feed import FeedClient
+from strategies.protocol import Strategy
+
+# Seconds each stage of a shutdown may take; a test adds them up against the unit's TimeoutStopSec.
+SHUTDOWN_STAGES: Final = {
+    "no new decisions": 1.0,
+    "finish what was recorded": 20.0,
+    "journal": 15.0,
+    "sockets": 5.0,
+    "broker": 5.0,
+}
+
+
+@dataclass(slots=True)
+class Service:
+    """What one daemon process is made of. `load_active` returns (strategy, version, sha256) of the active model."""
+
+    settings: DaemonSettings
+    paths: Paths
+    calendar: Calendar
+    limits: RiskLimits
+    strategy: Strategy
+    clock: Clock
+    feed_url: str
+    model: str = ""
+    history: Callable[[Any], HistoryLoaded | None] = lambda before: None
+    load_active: Callable[[], tuple[Strategy, str, str]] | None = None
+    fill_model: FillModel | None = None
+    console: bool = True
+    exit_when_feed_ends: bool = False
+
+    async def run(self) -> None:
+        """Run until SIGTERM, SIGINT, or the end of a played feed. Raises BadInput when a daemon runs here already."""
+        with InstanceLock(self.paths.lock):
+            await _Running(self).run()
+
+
+class _Running:
+    """One run of a service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.clock = service.clock
+        self.stopping = asyncio.Event()
+        self.reason = "asked to stop"
+        self.latch = Latch(service.paths.latch)
+        log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
+        self.log = RecordLog(make_logger(log_file, console=service.console), mode=service.settings.mode)
+        self.plane: StopPlane | None = None
+        self.core = self._build()
+
+    def _build(self) -> Core:
+        service, clock = self.service, self.clock
+        service.paths.state.mkdir(parents=True, exist_ok=True)
+        self.latch.prepare()
+        charges = DeliveryCharges.default()
+        self.broker = PaperBroker(
+            symbols=service.settings.symbols,
+            opening_cash=service.settings.opening_cash,
+            charges=charges,
+            model=service.fill_model or FillModel(),
+            now_ns=clock.now_ns,
+            store=PaperStore(service.paths.paper_broker),
+            schedule=clock.loop.call_later,
+        )
+        self.host = StrategyHost(clock, service.strategy, version=service.model)
+        return build_core(
+            settings=service.settings,
+            clock=clock,
+            calendar=service.calendar,
+            journal_path=service.paths.journal,
+            durable=True,
+            limits=service.limits,
+            charges=charges,
+            outside=Outside(
+                broker=self.broker,
+                strategy=self.host,
+                engaged=self._engaged,
+                release_stop=self._release_stop,
+                alert=lambda alert: self.log.alert(alert, clock.now_ns()),
+            ),
+        )
+
+    # ---- start -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        service, core, bus = self.service, self.core, self.core.bus
+        recovered = bus.recover()
+        if recovered and core.state.opening_cash is not None and core.state.board is None:
+            raise BadInput(f"{service.paths.journal}: the journal has no opening record")
+        loop = self.clock.loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        self.plane = StopPlane(
+            socket_path=service.paths.stop_socket,
+            latch=self.latch,
+            permits=may_stop,
+            now_text=lambda: ist(self.clock.now_ns()).isoformat(),
+            tell_loop=self._tell_loop,
+        )
+        self.plane.start()
+        control = Control(core, service.paths.control_socket, stop=self.plane.stop, reload=self._reload)
+        driver = SessionDriver(
+            clock=self.clock,
+            calendar=service.calendar,
+            agenda=core.state.agenda,
+            bus=bus,
+            on_open=lambda session: self.broker.start_session(session.day),
+            on_close=lambda session: self.broker.end_session(),
+        )
+        models = Recurring(IntervalTrigger(seconds=30, timezone=IST), self.clock, lambda fire: self._check_model())
+        bus.on_failure = self._on_failure
+        bus.on_record = self._on_record
+        try:
+            await self.broker.open()
+            await control.start()
+            core.journal.start(lambda: loop.call_soon_threadsafe(self._journal_moved))
+            today = session_day(self.clock.now_ns())
+            announce(core, strategy=service.strategy.name, history=self._missing_history(today))
+            bus.start()
+            driver.start()
+            if service.load_active is not None:
+                models.start()
+            feed = core.edges.spawn("feed", self._feed())
+            core.edges.spawn("watchdog", self._watch())
+            if service.exit_when_feed_ends:
+                feed.add_done_callback(lambda _: self._feed_ended())
+            await self.stopping.wait()
+        finally:
+            notify("STOPPING=1")
+            models.stop()
+            await self._shut_down(driver, control)
+
+    def _missing_history(self, today: Any) -> HistoryLoaded | None:
+        history = self.service.history(today)
+        known = self.core.state.view.closed_to
+        if history is None or history.sessions[-1] <= known:
+            return None
+        first = next(i for i, day in enumerate(history.sessions) if day > known)
+        width = len(self.service.settings.symbols)
+        return HistoryLoaded(
+            sha256=history.sha256,
+            sessions=history.sessions[first:],
+            closes=history.closes[first * width :],
+        )
+
+    async def _feed(self) -> None:
+        client = FeedClient(
+            url=self.service.feed_url,
+            symbols=self.service.settings.symbols,
+            after_ns=self.core.state.view.last_end_ns,
+            on_batch=self._on_batch,
+            on_state=self._on_feed_state,
+        )
+        await client.run()
+
+    def _on_batch(self, batch: BarBatch) -> None:
+        wrong = implausible(batch)
+        if wrong:
+            self.core.bus.post(
+                Lane.MARKET,
+                BarsRejected(
+                    session=batch.session, end_ns=batch.end_ns, symbols=wrong, detail="price missing or contradictory"
+                ),
+            )
+            batch = without(batch, wrong)
+        if batch.symbols:
+            self.broker.on_bars(batch)
+            self.core.bus.post(Lane.MARKET, batch)
+
+    def _on_feed_state(self, state: str, detail: str) -> None:
+        if state == "lost" and not self.stopping.is_set():
+            self.log.alert(Alert("warning", "feed.lost", detail), self.clock.now_ns())
+
+    def _feed_ended(self) -> None:
+        self.reason = "the played feed is over"
+        if self.core.bus.idle():
+            self.stopping.set()
+        else:
+            self.clock.loop.call_later(1.0, self._feed_ended)
+
+    # ---- while running -----------------------------------------------------------------------------------------------
+
+    def _on_record(self, message: Any, envelope: Any) -> None:
+        self.log.record(message, envelope)
+        if isinstance(message, Reconciled) and message.clean and message.purpose == "start":
+            notify(f"READY=1\nSTATUS={self.core.condition()}")
+        if self.plane is not None and not isinstance(message, BarBatch):
+            self.plane.publish(self.core.status())
+
+    def _engaged(self) -> bool:
+        return self.plane.engaged() if self.plane is not None else self.latch.engaged()
+
+    def _release_stop(self) -> None:
+        if self.plane is not None:
+            self.plane.release()
+
+    def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
+        self.core.bus.post_threadsafe(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
+
+    def _journal_moved(self) -> None:
+        self.core.bus.release()
+
+    def _on_failure(self, reason: str) -> None:
+        """The dispatch stopped: latch, withdraw open orders directly at the broker, stay up to be asked."""
+        with suppress(OSError):
+            self.latch.engage(mode="cancel", reason=reason, uid=-1, at=ist(self.clock.now_ns()).isoformat())
+        tags = [order.tag for order in self.core.state.open_orders()]
+        if tags:
+            self.broker.cancel(tags)
+        self.log.alert(Alert("error", "dispatch.failed", reason), self.clock.now_ns())
+        if self.plane is not None:
+            self.plane.publish({**self.core.status(), "failure": reason})
+        notify(f"STATUS=FAILED: {reason}")
+
+    def _asked_to_stop(self, number: int) -> None:
+        self.reason = signal.Signals(number).name
+        self.stopping.set()
+
+    async def _watch(self) -> None:
+        period = watchdog_seconds()
+        while period is not None:
+            if self.core.bus.failed is None:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(period)
+
+    def _check_model(self) -> None:
+        if self.service.load_active is not None:
+            self._load_model(only_if_new=True)
+
+    def _reload(self) -> dict[str, Any]:
+        if self.service.load_active is None:
+            return {"model": None, "detail": f"strategy {self.host.strategy.name} is not a model; nothing to reload"}
+        return self._load_model(only_if_new=False)
+
+    def _load_model(self, *, only_if_new: bool) -> dict[str, Any]:
+        load = self.service.load_active
+        assert load is not None
+        before = self.host.version
+        try:
+            made = load()
+        except BadInput as error:
+            detail = str(error)
+            if detail != self._last_refusal:
+                self._last_refusal = detail
+                self.core.bus.post(Lane.TIMER, ModelLoaded(version="", sha256="", accepted=False, detail=detail))
+            return {"model": before, "accepted": False, "detail": detail}
+        self._last_refusal = ""
+        if only_if_new and made[1] == before:
+            return {"model": before, "accepted": True, "detail": "unchanged"}
+        message = self.host.take(*made)
+        self.core.bus.post(Lane.TIMER, message)
+        return {"model": message.version, "accepted": message.accepted, "detail": message.detail}
+
+    _last_refusal: str = ""
+
+    # ---- stop --------------------------------------------------------------------------------------------------------
+
+    async def _shut_down(self, driver: SessionDriver, control: Control) -> None:
+        core, bus = self.core, self.core.bus
+        driver.stop()
+        bus.pause()
+        await self._until(bus.effects_done, SHUTDOWN_STAGES["finish what was recorded"])
+        if core.journal.failure is None and bus.failed is None:
+            core.journal.append(DaemonStopped(reason=self.reason), cause=0, at_ns=self.clock.now_ns())
+        await asyncio.to_thread(core.journal.close)
+        await core.edges.close()
+        await control.close()
+        if self.plane is not None:
+            self.plane.close()
+        await self.broker.close()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        end = self.clock.loop.time() + seconds
+        while not done() and self.clock.loop.time() < end:
+            await asyncio.sleep(0.01)

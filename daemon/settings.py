@@ -1,0 +1,114 @@
+"""How one daemon is set up: what does not change while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import time
+from pathlib import Path
+
+from daemon.agenda import REBALANCE, Slot
+from market.instrument import Instrument
+from market.money import Paise
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """How orders are made and watched. Fractions of price or equity; minutes for time."""
+
+    limit_offset: float = 0.005
+    band: float = 0.01
+    timeout_minutes: int = 30
+    max_order_fraction: float = 0.15
+    cancel_grace_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """One portfolio's daemon."""
+
+    portfolio: str
+    mode: str
+    instruments: tuple[Instrument, ...]
+    opening_cash: Paise
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    trade_time: time = time(9, 20)
+    window_minutes: int = 60
+    settle_seconds: int = 0
+    every_sessions: int = 1
+    keep_orders_on_shutdown: bool = True
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The ordered universe."""
+        return tuple(instrument.symbol for instrument in self.instruments)
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The schedule: one rebalance a session at the configured time."""
+        return (Slot(REBALANCE, self.trade_time, self.window_minutes, self.settle_seconds),)
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a deployment keeps its things, all below one directory."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """Journal, paper broker, latch, lock, sockets."""
+        return self.root / "state"
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return self.state / "journal.sqlite"
+
+    @property
+    def paper_broker(self) -> Path:
+        """The paper broker's own durable state."""
+        return self.state / "paper_broker.sqlite"
+
+    @property
+    def latch(self) -> Path:
+        """Directory of the stop latch."""
+        return self.state / "latch"
+
+    @property
+    def lock(self) -> Path:
+        """Single-instance lock."""
+        return self.state / "daemon.lock"
+
+    @property
+    def control_socket(self) -> Path:
+        """The rich control API."""
+        return self.state / "control.sock"
+
+    @property
+    def stop_socket(self) -> Path:
+        """The stop plane."""
+        return self.state / "stop.sock"
+
+    @property
+    def models(self) -> Path:
+        """Model versions."""
+        return self.root / "models"
+
+    @property
+    def market_data(self) -> Path:
+        """The daily bars."""
+        return self.root / "data" / "latest_market_data.csv"
+
+    @property
+    def risk_limits(self) -> Path:
+        """Risk limits."""
+        return self.root / "config" / "risk_limits.yaml"
+
+    @property
+    def production_config(self) -> Path:
+        """Model, training and deployment configuration."""
+        return self.root / "config" / "production.yaml"
+
+    def logs(self, mode: str) -> Path:
+        """Directory of a mode's log files."""
+        return self.root / "logs" / {"paper": "paper_trading", "live": "live_trading"}.get(mode, mode)

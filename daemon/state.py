@@ -1,0 +1,303 @@
+"""What the daemon knows: a fold of the journal and nothing else.
+
+Every method named `on_...` is a fold step: it runs for each record of its kind, live and in recovery, and decides
+nothing. Handlers (executor, reconciler, operator, ...) read this state and answer with messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from brokers.account import Account
+from brokers.charges import DeliveryCharges
+from brokers.orders import TERMINAL, Order, OrderState
+
+from brokers.port import OrderReport, ReportKind
+from daemon.agenda import Agenda
+from daemon.bus import Bus, Envelope
+from daemon.messages import (
+    BreakerApproved,
+    BreakerTripped,
+    CancelRequested,
+    DaemonStarted,
+    Decided,
+    Halted,
+    HistoryLoaded,
+    ModelLoaded,
+    OrderReports,
+    OrdersIntended,
+    Outcome,
+    Phase,
+    PlanClosed,
+    Reconciled,
+    Resumed,
+    ResumePrepared,
+    SessionClosed,
+    SessionOpened,
+)
+from daemon.view import MarketView
+from market.bar import BarBatch
+from market.money import Paise
+from risk.approval import Side
+from risk.breakers.base import PositionReading, Reading
+from risk.breakers.board import BreakerBoard, Trip
+
+_HISTORY: Final = 30
+
+
+@dataclass(slots=True)
+class PlanRun:
+    """A plan on its way: which phase it is in and which orders belong to it."""
+
+    plan: Decided
+    phase: Phase = Phase.SELLS
+    tags: dict[Phase, list[str]] = field(default_factory=dict)
+    deadline_ns: int = 0
+    cancelling: bool = False
+    closed: bool = False
+    charges: Paise = Paise(0)
+    traded: Paise = Paise(0)
+    slippage: Paise = Paise(0)
+
+
+class State:
+    """Ledger, orders, plans, breakers, halts, view and agenda of one portfolio."""
+
+    def __init__(
+        self,
+        *,
+        symbols: tuple[str, ...],
+        charges: DeliveryCharges,
+        agenda: Agenda,
+        board: Callable[[Paise], BreakerBoard],
+    ) -> None:
+        self.symbols = symbols
+        self.charges = charges
+        self.view = MarketView(symbols)
+        self.agenda = agenda
+        self.account = Account(Paise(0), charges)
+        self.board: BreakerBoard | None = None
+        self._make_board = board
+        self.trips: list[Trip] = []
+        self.orders: dict[str, Order] = {}
+        self.runs: dict[str, PlanRun] = {}
+        self.opening_cash: Paise | None = None
+        self.session: date | None = None
+        self.session_open = False
+        self.previous_session: date = date.min
+        self.equity_history: list[tuple[date, Paise]] = []
+        self.returns: list[float] = []
+        self.halts: dict[str, str] = {}
+        self.reconciled_ns = 0
+        self.reconciled_clean = False
+        self.resume: ResumePrepared | None = None
+        self.model = ""
+        self.last_decision: Decided | None = None
+        self._reference: dict[tuple[str, str], Paise] = {}
+
+    def wire(self, bus: Bus) -> None:
+        """Register every fold step."""
+        bus.reduce(DaemonStarted, self.on_started)
+        bus.reduce(HistoryLoaded, lambda message, _: self.view.load(message))
+        bus.reduce(SessionOpened, self.on_session_opened)
+        bus.reduce(BarBatch, self.on_bars)
+        bus.reduce(SessionClosed, self.on_session_closed)
+        bus.reduce(Decided, self.on_decided)
+        bus.reduce(OrdersIntended, self.on_intended)
+        bus.reduce(CancelRequested, self.on_cancel_requested)
+        bus.reduce(OrderReports, self.on_reports)
+        bus.reduce(PlanClosed, self.on_plan_closed)
+        bus.reduce(BreakerTripped, self.on_tripped)
+        bus.reduce(BreakerApproved, self.on_breaker_approved)
+        bus.reduce(Reconciled, self.on_reconciled)
+        bus.reduce(Halted, self.on_halted)
+        bus.reduce(ResumePrepared, self.on_resume_prepared)
+        bus.reduce(Resumed, self.on_resumed)
+        bus.reduce(ModelLoaded, self.on_model)
+
+    # ---- money -------------------------------------------------------------------------------------------------------
+
+    def equity(self) -> Paise | None:
+        """Return cash plus holdings at last prices; None while a held share has no price (unknown is not zero)."""
+        account, view = self.account, self.view
+        total: int = account.cash
+        prices = view.prices()
+        for symbol, quantity in account.quantities.items():
+            if quantity:
+                i = view.index.get(symbol)
+                if i is None or prices[i] <= 0:
+                    return None
+                total += quantity * prices[i]
+        return Paise(total)
+
+    def open_orders(self) -> list[Order]:
+        """Return orders that may still fill, unknown ones among them."""
+        return [order for order in self.orders.values() if order.state not in TERMINAL]
+
+    def unknown_orders(self) -> list[Order]:
+        """Return orders whose outcome the broker has not told."""
+        return [order for order in self.orders.values() if order.state is OrderState.UNKNOWN]
+
+    # ---- fold steps --------------------------------------------------------------------------------------------------
+
+    def on_started(self, message: DaemonStarted, _: Envelope) -> None:
+        if self.opening_cash is None:
+            self.opening_cash = message.opening_cash
+            self.account = Account(message.opening_cash, self.charges)
+            self.board = self._make_board(message.opening_cash)
+        # Whatever was true of the broker before is no longer known to be.
+        self.reconciled_clean = False
+
+    def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> None:
+        if self.session is not None and message.session <= self.session:
+            self.session_open = True
+            return
+        self.previous_session = self.session or self.view_session()
+        self.session = message.session
+        self.session_open = True
+        self.account.start_session(message.session)
+        # Orders live one day: what was open yesterday cannot fill today, and what is done needs no more memory.
+        self.orders = {tag: order for tag, order in self.orders.items() if order.state is OrderState.UNKNOWN}
+        self.runs = {key: run for key, run in self.runs.items() if not run.closed}
+        self._reference = {}
+
+    def view_session(self) -> date:
+        """Return the newest session that the view has a bar of."""
+        return max(self.view.last_session, default=date.min)
+
+    def on_bars(self, batch: BarBatch, envelope: Envelope) -> None:
+        self.view.observe(batch)
+        self._observe(envelope)
+
+    def on_session_closed(self, message: SessionClosed, envelope: Envelope) -> None:
+        self.session_open = False
+        self.view.end_session(message.session)
+        equity = self.equity()
+        if equity is None:
+            return
+        before = self.equity_history[-1][1] if self.equity_history else self.opening_cash
+        self.equity_history.append((message.session, equity))
+        if before:
+            self.returns.append(equity / before - 1.0)
+            del self.returns[:-_HISTORY]
+
+    def _observe(self, envelope: Envelope) -> None:
+        board = self.board
+        if board is None or self.session is None:
+            return
+        previous = self.equity_history[-1][1] if self.equity_history else self.opening_cash
+        reading = Reading(envelope.at_ns, self.session, self.equity(), Paise(0), previous, self._position_readings())
+        self.board, trips = board.observe(reading)
+        if trips:
+            self.trips.extend(trips)
+
+    def _position_readings(self) -> tuple[PositionReading, ...]:
+        prices, index, account = self.view.prices(), self.view.index, self.account
+        return tuple(
+            [
+                PositionReading(symbol, quantity, account.average_price(symbol), prices[index[symbol]])
+                for symbol, quantity in account.quantities.items()
+                if quantity
+            ]
+        )
+
+    def weights(self) -> list[float]:
+        """Return current weights in the universe's order; zeros while equity is unknown or nothing."""
+        equity = self.equity()
+        if not equity:
+            return [0.0] * len(self.symbols)
+        held = self.account.quantities
+        return [
+            held.get(symbol, 0) * price / equity for symbol, price in zip(self.symbols, self.view.prices(), strict=True)
+        ]
+
+    def on_decided(self, message: Decided, _: Envelope) -> None:
+        self.agenda.decided(message)
+        self.last_decision = message
+        if message.outcome is Outcome.APPROVED and message.moves:
+            self.runs[message.decision_id] = PlanRun(message)
+            for move in message.moves:
+                self._reference[message.decision_id, move.symbol] = move.reference
+
+    def on_intended(self, message: OrdersIntended, _: Envelope) -> None:
+        run = self.runs[message.plan_id]
+        run.phase = message.phase
+        run.deadline_ns = message.deadline_ns
+        run.cancelling = False
+        tags = run.tags.setdefault(message.phase, [])
+        for proposal in message.orders:
+            order = Order(
+                proposal.tag, proposal.plan_id, proposal.symbol, proposal.side, proposal.quantity, proposal.limit
+            )
+            self.orders[proposal.tag] = order
+            tags.append(proposal.tag)
+
+    def on_cancel_requested(self, message: CancelRequested, _: Envelope) -> None:
+        for tag in message.tags:
+            order = self.orders.get(tag)
+            if order is not None:
+                order.request_cancel()
+
+    def on_reports(self, message: OrderReports, _: Envelope) -> None:
+        for report in message.reports:
+            order = self.orders.get(report.tag)
+            if order is None:
+                continue
+            if order.apply(report).filled and self.session is not None:
+                self._book_fill(order, report)
+
+    def _book_fill(self, order: Order, report: OrderReport) -> None:
+        assert self.session is not None and report.kind is ReportKind.FILL
+        charges = self.account.apply_fill(
+            symbol=order.symbol,
+            side=order.side,
+            quantity=report.quantity,
+            price=report.price,
+            session=self.session,
+            trade_id=report.trade_id,
+        )
+        run = self.runs.get(order.plan_id)
+        if run is not None:
+            run.charges = Paise(run.charges + charges)
+            run.traded = Paise(run.traded + report.quantity * report.price)
+            reference = self._reference.get((order.plan_id, order.symbol), order.limit)
+            worse = report.price - reference if order.side is Side.BUY else reference - report.price
+            run.slippage = Paise(run.slippage + worse * report.quantity)
+
+    def on_plan_closed(self, message: PlanClosed, _: Envelope) -> None:
+        run = self.runs.get(message.plan_id)
+        if run is not None:
+            run.closed = True
+            run.phase = Phase.CLOSED
+
+    def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> None:
+        if self.board is not None:
+            # The fold of the bars has latched it already; after a change of limits only this record knows.
+            self.board = self.board.trip(message.name, at_ns=envelope.at_ns, detail=message.detail)
+        self.trips = [trip for trip in self.trips if trip.name != message.name]
+
+    def on_breaker_approved(self, message: BreakerApproved, envelope: Envelope) -> None:
+        if self.board is not None and any(not latch.approved for latch in self.board.latches):
+            self.board = self.board.approve(who=str(message.uid), reason=message.reason, at_ns=envelope.at_ns)
+
+    def on_reconciled(self, message: Reconciled, envelope: Envelope) -> None:
+        self.reconciled_clean = message.clean
+        if message.clean:
+            self.reconciled_ns = envelope.at_ns
+
+    def on_halted(self, message: Halted, _: Envelope) -> None:
+        self.halts[message.cause] = message.detail
+
+    def on_resume_prepared(self, message: ResumePrepared, _: Envelope) -> None:
+        self.resume = message
+
+    def on_resumed(self, message: Resumed, _: Envelope) -> None:
+        self.halts.clear()
+        self.resume = None
+
+    def on_model(self, message: ModelLoaded, _: Envelope) -> None:
+        if message.accepted:
+            self.model = message.version

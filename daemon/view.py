@@ -1,0 +1,129 @@
+"""The market view: the last complete bars per instrument with their age, and the daily closes that decisions rest on.
+
+A fold of `HistoryLoaded`, bar batches and session ends. Daily closes grow by one row per closed session; an instrument
+that did not trade keeps its last close and is *not tradable* until it has a fresh bar again.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.messages import HistoryLoaded
+from market.bar import BarBatch
+from market.money import Paise
+
+_GROWTH: Final = 1024
+
+
+def implausible(batch: BarBatch) -> tuple[str, ...]:
+    """Return the symbols whose bar cannot be true: a missing or non-positive price, or high and low contradicting it."""
+    wrong: list[str] = []
+    for symbol, o, h, low, c, v in zip(
+        batch.symbols, batch.open, batch.high, batch.low, batch.close, batch.volume, strict=True
+    ):
+        # Comparisons with NaN are false, so one chain refuses NaN, zero, negative and contradictory values alike.
+        if not (0.0 < low <= o <= h and low <= c <= h and v >= 0.0) or not isfinite(h):
+            wrong.append(symbol)
+    return tuple(wrong)
+
+
+def without(batch: BarBatch, symbols: tuple[str, ...]) -> BarBatch:
+    """Return the batch without some symbols."""
+    keep = [i for i, symbol in enumerate(batch.symbols) if symbol not in symbols]
+
+    def pick(column: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(column[i] for i in keep)
+
+    return BarBatch(
+        batch.session,
+        batch.interval,
+        batch.start_ns,
+        batch.end_ns,
+        tuple(batch.symbols[i] for i in keep),
+        pick(batch.open),
+        pick(batch.high),
+        pick(batch.low),
+        pick(batch.close),
+        pick(batch.volume),
+    )
+
+
+class MarketView:
+    """Last prices and daily closes of the universe, in its order."""
+
+    def __init__(self, symbols: tuple[str, ...]) -> None:
+        n = len(symbols)
+        self.symbols = symbols
+        self.index = {symbol: i for i, symbol in enumerate(symbols)}
+        self.last: list[float] = [0.0] * n
+        self.last_session: list[date] = [date.min] * n
+        self.last_end_ns = 0
+        self._prices: list[Paise] | None = None
+        self._closes: NDArray[np.float64] = np.empty((_GROWTH, n))
+        self._rows = 0
+        self.closed_to = date.min  # the newest session that has its row
+
+    @property
+    def closes(self) -> NDArray[np.float64]:
+        """Daily closes [sessions, instruments], oldest first; a view, not to be written to."""
+        return self._closes[: self._rows]
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every instrument has a price."""
+        return all(price > 0.0 for price in self.last)
+
+    def prices(self) -> list[Paise]:
+        """Return last prices in paise (0 where there is none yet: such an instrument is never tradable)."""
+        if self._prices is None:
+            self._prices = [Paise(int(price * 100.0 + 0.5)) for price in self.last]
+        return self._prices
+
+    def tradable(self, previous_session: date, session: date) -> tuple[bool, ...]:
+        """Return, per instrument, whether its last bar is from this session or the one before."""
+        return tuple(seen in (session, previous_session) for seen in self.last_session)
+
+    def load(self, message: HistoryLoaded) -> None:
+        """Start from daily closes."""
+        n = len(self.symbols)
+        rows = np.array(message.closes, dtype=np.float64).reshape(-1, n)
+        for row in rows:
+            self._append(row)
+        if len(rows):
+            self.last = rows[-1].tolist()
+            self.last_session = [message.sessions[-1]] * n
+            self.closed_to = message.sessions[-1]
+            self._prices = None
+
+    def observe(self, batch: BarBatch) -> None:
+        """Take a batch of complete bars; an older batch than the last is ignored (late data never rewrites a price)."""
+        if batch.end_ns < self.last_end_ns:
+            return
+        self.last_end_ns = batch.end_ns
+        self._prices = None
+        if batch.symbols == self.symbols:
+            self.last = list(batch.close)
+            self.last_session = [batch.session] * len(self.symbols)
+            return
+        for symbol, close in zip(batch.symbols, batch.close, strict=True):
+            i = self.index.get(symbol)
+            if i is not None:
+                self.last[i] = close
+                self.last_session[i] = batch.session
+
+    def end_session(self, session: date) -> None:
+        """Add the session's closing row, once every instrument has had a price; a session without any bar adds none."""
+        if session in self.last_session and self.complete:
+            self._append(np.array(self.last))
+            self.closed_to = session
+
+    def _append(self, row: NDArray[np.float64]) -> None:
+        if self._rows == len(self._closes):
+            self._closes = np.concatenate([self._closes, np.empty_like(self._closes)])
+        self._closes[self._rows] = row
+        self._rows += 1

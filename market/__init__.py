@@ -1,0 +1,1 @@
+"""What the market is: instruments, bars, sessions and calendar, data quality, the bar store, feeds. Imports no other room."""

@@ -1,0 +1,19 @@
+"""Errors whose class is the policy: what may be done next (style guide, "Habits")."""
+
+from __future__ import annotations
+
+
+class TarazuError(Exception):
+    """Root of every error that the product raises on purpose."""
+
+
+class BadInput(TarazuError):  # noqa: N818 - the name says what it is to the person who reads it
+    """A file, key or argument is wrong: one clear line, exit code 2, nothing was changed."""
+
+
+class OperatorError(TarazuError):
+    """Stop: a person must act before this can go on."""
+
+
+class DependencyFailed(TarazuError):  # noqa: N818
+    """A broker or the network failed: exit code 3."""

@@ -1,0 +1,225 @@
+"""The gate: the only way from a wish to an order.
+
+First pass, `review_targets`: target weights become the closest weights that the limits allow, or a refusal with
+reasons. Then `round_to_shares` makes whole shares of them. Second pass, `review_orders`: each order is checked and,
+alone by this module, sealed. The gate holds no state: what counts is in the limits, the book and the context that it
+is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Final
+
+import msgspec
+
+from market.money import ZERO, Paise
+from risk.approval import ApprovedOrder, ProposedOrder, _seal
+from risk.order_checks import Batch, Book, OrderContext, OrderRules
+from risk.projection import (
+    CASH_RESERVE,
+    LEVERAGE,
+    MAX_WEIGHT,
+    MIN_WEIGHT,
+    TURNOVER,
+    UNTRADABLE,
+    Bounds,
+    Projection,
+    project,
+)
+from risk.reasons import Reason, ReasonCode
+from risk.schema import RiskLimits
+from risk.shares import whole_shares
+
+__all__ = ["Book", "Gate", "OrderContext", "Refusal", "RefusedOrder", "TargetApproval"]
+
+ENFORCES: Final = (
+    "alerts.large_trade_threshold",
+    "alerts.large_weight_change",
+    "circuit_breakers.max_single_position_percent",
+    "circuit_breakers.min_positions_count",
+)
+
+# A float32 policy's weights may add up to a little more than 1.
+_SUM_SLACK: Final = 1e-6
+_ROUNDING: Final = 1e-9
+
+_MOVED: Final = {
+    MAX_WEIGHT: ReasonCode.LIMIT_MAX_WEIGHT,
+    MIN_WEIGHT: ReasonCode.LIMIT_MIN_WEIGHT,
+    CASH_RESERVE: ReasonCode.LIMIT_CASH_RESERVE,
+    LEVERAGE: ReasonCode.LIMIT_LEVERAGE,
+    TURNOVER: ReasonCode.LIMIT_TURNOVER,
+    UNTRADABLE: ReasonCode.LIMIT_UNTRADABLE,
+}
+_RELAXED: Final = {
+    MAX_WEIGHT: ReasonCode.RELAXED_MAX_WEIGHT,
+    MIN_WEIGHT: ReasonCode.RELAXED_MIN_WEIGHT,
+    CASH_RESERVE: ReasonCode.RELAXED_CASH_RESERVE,
+    LEVERAGE: ReasonCode.RELAXED_LEVERAGE,
+    TURNOVER: ReasonCode.RELAXED_TURNOVER,
+}
+
+
+class TargetApproval(msgspec.Struct, frozen=True):
+    """Weights that may be traded towards. All tuples of weights are fractions of equity in the book's order.
+
+    `moved` and `relaxed` as in `Projection`; `reasons` says the same in codes, and what a person should hear about.
+    `current` are the weights held; `bounds` those that were used, for the rounding to shares.
+    """
+
+    weights: tuple[float, ...]
+    requested: tuple[float, ...]
+    current: tuple[float, ...]
+    active: tuple[str, ...]
+    moved: dict[str, float]
+    relaxed: dict[str, float]
+    reasons: tuple[Reason, ...]
+    bounds: Bounds
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Nothing may be traded on this target."""
+
+    reasons: tuple[Reason, ...]
+
+
+class RefusedOrder(msgspec.Struct, frozen=True):
+    """An order that must not leave, with every reason against it."""
+
+    order: ProposedOrder
+    reasons: tuple[Reason, ...]
+
+
+class Gate:
+    """The limits, ready for use. Cheap to make; make a new one when the limits change."""
+
+    __slots__ = ("_alerts", "_bounds", "_limits", "_rules", "_version")
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self._limits = limits
+        self._version = limits.version
+        self._bounds = Bounds.of(limits.position_limits)
+        self._rules = OrderRules(limits)
+        self._alerts = (
+            limits.alerts.large_weight_change + _ROUNDING,
+            limits.alerts.large_trade_threshold + _ROUNDING,
+            limits.circuit_breakers.max_single_position_percent / 100.0 + _ROUNDING,
+            limits.circuit_breakers.min_positions_count,
+        )
+
+    @property
+    def limits(self) -> RiskLimits:
+        """The limits that are in force."""
+        return self._limits
+
+    def review_targets(
+        self, target: Sequence[float], book: Book, *, latched: Sequence[str]
+    ) -> TargetApproval | Refusal:
+        """Return the approved weights for `target` [n], or why there are none. Never raises for what it is given.
+
+        `latched` are the names of breakers that hold trading back (`BreakerBoard.latched`).
+        """
+        refused = self._refusals(target, book, latched)
+        if refused:
+            return Refusal(tuple(refused))
+        equity = book.equity
+        requested = tuple([float(weight) for weight in target])
+        current = tuple([q * price / equity for q, price in zip(book.quantities, book.prices, strict=True)])
+        bounds = self._bounds
+        if book.traded or not all(book.tradable):
+            bounds = Bounds.of(
+                self._limits.position_limits,
+                tradable=None if all(book.tradable) else book.tradable,
+                turnover_used=0.5 * book.traded / equity,
+            )
+        result = project(requested, current, bounds)
+        return TargetApproval(
+            result.weights,
+            requested,
+            current,
+            result.active,
+            result.moved,
+            result.relaxed,
+            self._notices(requested, current, result, book.symbols),
+            bounds,
+        )
+
+    def round_to_shares(self, approval: TargetApproval, book: Book, *, expected_costs: Paise = ZERO) -> tuple[int, ...]:
+        """Return whole-share quantities [n] for approved weights; `risk.shares` says what is kept.
+
+        `expected_costs` (charges and slippage of the plan, paise) is taken off the equity first, so that the limits
+        hold for what is left after paying them.
+        """
+        equity = float(book.equity - expected_costs)
+        return whole_shares(approval.weights, book.quantities, book.prices, equity, approval.bounds)
+
+    def review_orders(
+        self, orders: Sequence[ProposedOrder], context: OrderContext
+    ) -> tuple[list[ApprovedOrder], list[RefusedOrder]]:
+        """Check orders in sequence and seal those that pass; each approved order counts for the ones after it."""
+        approved: list[ApprovedOrder] = []
+        refused: list[RefusedOrder] = []
+        if not orders:
+            return approved, refused
+        if context.book.equity <= 0:
+            reason = (Reason(ReasonCode.BOOK_NO_EQUITY, value=context.book.equity / 100.0),)
+            return approved, [RefusedOrder(order, reason) for order in orders]
+        batch = Batch(self._rules, context)
+        version, priced_at_ns = self._version, context.book.priced_at_ns
+        for order in orders:
+            reasons = batch.check(order)
+            if reasons:
+                refused.append(RefusedOrder(order, tuple(reasons)))
+                continue
+            batch.take(order)
+            approved.append(_seal(order, limits_version=version, priced_at_ns=priced_at_ns))
+        return approved, refused
+
+    def _refusals(self, target: Sequence[float], book: Book, latched: Sequence[str]) -> list[Reason]:
+        reasons = [Reason(ReasonCode.BREAKER_LATCHED, detail=name) for name in latched]
+        if len(target) != len(book.symbols):
+            reasons.append(Reason(ReasonCode.TARGET_WRONG_LENGTH, value=len(target), limit=len(book.symbols)))
+        total = 0.0
+        for i, weight in enumerate(target):
+            symbol = book.symbols[i] if i < len(book.symbols) else ""
+            if not isfinite(weight):
+                reasons.append(Reason(ReasonCode.TARGET_NOT_FINITE, symbol))
+            elif weight < 0.0:
+                reasons.append(Reason(ReasonCode.TARGET_NEGATIVE, symbol, float(weight), 0.0))
+            else:
+                total += weight
+        if total > 1.0 + _SUM_SLACK:
+            reasons.append(Reason(ReasonCode.TARGET_ABOVE_ONE, value=float(total), limit=1.0))
+        if book.equity <= 0:
+            reasons.append(Reason(ReasonCode.BOOK_NO_EQUITY, value=book.equity / 100.0, limit=0.0))
+        for symbol, quantity, price, tradable in zip(
+            book.symbols, book.quantities, book.prices, book.tradable, strict=True
+        ):
+            if price <= 0 and (tradable or quantity):
+                reasons.append(Reason(ReasonCode.BOOK_NO_PRICE, symbol))
+            if quantity < 0:
+                reasons.append(Reason(ReasonCode.BOOK_NEGATIVE_QUANTITY, symbol, quantity, 0.0))
+        return reasons
+
+    def _notices(
+        self, requested: Sequence[float], current: Sequence[float], result: Projection, symbols: Sequence[str]
+    ) -> tuple[Reason, ...]:
+        change, trade, single, fewest = self._alerts
+        reasons = [Reason(_MOVED[name], value=amount) for name, amount in result.moved.items()]
+        for name, bound in result.relaxed.items():
+            reasons.append(Reason(_RELAXED[name], value=bound))
+        positions = 0
+        for symbol, asked, held, weight in zip(symbols, requested, current, result.weights, strict=True):
+            if weight > 0.0:
+                positions += 1
+            if abs(asked - held) > change:
+                reasons.append(Reason(ReasonCode.ALERT_LARGE_WEIGHT_CHANGE, symbol, asked - held, change - _ROUNDING))
+            if abs(weight - held) > trade:
+                reasons.append(Reason(ReasonCode.ALERT_LARGE_TRADE, symbol, weight - held, trade - _ROUNDING))
+            if held > single or weight > single:
+                reasons.append(Reason(ReasonCode.ALERT_SINGLE_POSITION, symbol, max(held, weight), single - _ROUNDING))
+        if positions < fewest:
+            reasons.append(Reason(ReasonCode.ALERT_FEW_POSITIONS, value=positions, limit=fewest))
+        return tuple(reasons)

@@ -1,0 +1,248 @@
+"""Order checks: what is asked of each single order, after the plan as a whole was approved.
+
+Every check runs and every reason is reported. Within a batch the orders add up: cash spent, shares sold, positions
+and turnover of the orders before count for the ones after; a refused order counts for nothing. Limits are judged at
+the worst case: each open buy order and each order of the batch fills completely, and no open sell order does.
+
+Positions and turnover are valued at the book's reference prices, cash at the order's own limit price plus charges.
+Limits on exposure hold for purchases only: a sale always reduces it. Safety exits (see `_is_exit`) are exempt from
+the minimum value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from market.instrument import tick_size
+from market.money import ZERO, Paise
+from risk.approval import ProposedOrder, Side
+from risk.reasons import Reason, ReasonCode
+from risk.schema import RiskLimits
+
+ENFORCES: Final = (
+    "execution.max_order_size_percent",
+    "execution.min_order_size_rupees",
+    "execution.cancel_if_slippage_exceeds",
+    "emergency.emergency_stop_enabled",
+)
+
+# Upper bound of what a delivery purchase costs on top (tax, exchange, stamp duty, GST: about 0.12 % without brokerage).
+CHARGES_MARGIN: Final = 0.0015
+TAG_LENGTH: Final = 20
+# Limits are compared with this slack, as a fraction of equity, for the rounding of floats only.
+_ROUNDING: Final = 1e-9
+
+
+class Book(msgspec.Struct, frozen=True, gc=False):
+    """The account as one decision sees it; tuples run parallel to `symbols`.
+
+    `prices` are reference prices in paise per share, of the bar that ended at `priced_at_ns`. `equity` is cash plus
+    positions at these prices. `traded` is the value, in paise, of what was already bought and sold in this session.
+    """
+
+    symbols: tuple[str, ...]
+    quantities: tuple[int, ...]
+    prices: tuple[Paise, ...]
+    cash: Paise
+    equity: Paise
+    tradable: tuple[bool, ...]
+    priced_at_ns: int
+    at_ns: int
+    session: date
+    traded: Paise = ZERO
+
+
+class OrderContext(msgspec.Struct, frozen=True):
+    """What the account looks like when orders are about to be sent.
+
+    `available`: cash that may be spent now, net of open buy orders. `sellable`: symbol -> shares that may be sold
+    now, net of open sell orders; a symbol that is absent has none. `open_buys`: symbol -> shares in open or unknown
+    buy orders. `blocked`: symbols with an order whose outcome is unknown. `remaining`: symbol -> signed shares that
+    the approved plan has left to trade (None: no plan is checked). `ticks`: symbol -> price step from the broker's
+    list of the day (absent: the exchange's table). `priced_not_before_ns`: reference prices from before are stale;
+    the daemon takes it from the calendar. `halted`: the stop latch, a latched breaker, or anything else that stops
+    trading. `flatten`: sales may leave despite a halt.
+    """
+
+    book: Book
+    available: Paise
+    sellable: Mapping[str, int]
+    priced_not_before_ns: int
+    halted: bool
+    open_buys: Mapping[str, int] = {}
+    blocked: Collection[str] = frozenset()
+    tags_used: Collection[str] = frozenset()
+    remaining: Mapping[str, int] | None = None
+    ticks: Mapping[str, int] = {}
+    lots: Mapping[str, int] = {}
+    flatten: bool = False
+
+
+class OrderRules:
+    """The limits that order checks need, as plain numbers."""
+
+    __slots__ = ("budget", "collar", "max_order", "max_weight", "min_value", "turnover")
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self.max_order = limits.execution.max_order_size_percent
+        self.min_value = limits.execution.min_order_size_rupees * 100.0
+        self.collar = limits.execution.cancel_if_slippage_exceeds
+        self.max_weight = limits.position_limits.max_weight_per_stock
+        self.budget = limits.position_limits.budget
+        self.turnover = limits.position_limits.max_daily_turnover
+
+
+class Batch:
+    """The orders of one review: what the earlier ones have used up. `check` each order, `take` the approved ones."""
+
+    __slots__ = (
+        "_available",
+        "_context",
+        "_gross",
+        "_index",
+        "_max_gross",
+        "_max_order",
+        "_max_position",
+        "_max_traded",
+        "_positions",
+        "_remaining",
+        "_rules",
+        "_sellable",
+        "_sides",
+        "_stale",
+        "_tags",
+        "_traded",
+    )  # fmt: skip
+
+    def __init__(self, rules: OrderRules, context: OrderContext) -> None:
+        book = context.book
+        equity = book.equity
+        slack = _ROUNDING * equity
+        self._rules = rules
+        self._context = context
+        self._index = {symbol: i for i, symbol in enumerate(book.symbols)}
+        opened = context.open_buys
+        if opened:
+            self._positions = [q + opened.get(s, 0) for q, s in zip(book.quantities, book.symbols, strict=True)]
+        else:
+            self._positions = list(book.quantities)
+        gross = traded = 0
+        for position, price in zip(self._positions, book.prices, strict=True):
+            gross += position * price
+        for symbol, shares in opened.items():
+            i = self._index.get(symbol)
+            if i is not None:
+                traded += shares * book.prices[i]
+        self._gross = gross
+        self._traded = traded + book.traded
+        self._available = int(context.available)
+        self._sellable = dict(context.sellable)
+        self._remaining = None if context.remaining is None else dict(context.remaining)
+        self._tags: set[str] = set()
+        self._sides: dict[str, Side] = {}
+        self._max_order = rules.max_order * equity + slack
+        self._max_position = rules.max_weight * equity + slack
+        self._max_gross = rules.budget * equity + slack
+        self._max_traded = 2.0 * rules.turnover * equity + slack
+        self._stale = not context.priced_not_before_ns <= book.priced_at_ns <= book.at_ns
+
+    def check(self, order: ProposedOrder) -> list[Reason]:
+        """Return every reason against the order; an empty list means that it may be approved."""
+        context, book, rules = self._context, self._context.book, self._rules
+        reasons: list[Reason] = []
+        symbol, quantity, limit = order.symbol, order.quantity, order.limit
+        buying = order.side is Side.BUY
+        code = ReasonCode
+
+        if context.halted and (buying or not context.flatten):
+            reasons.append(Reason(code.ORDER_HALTED, symbol))
+        tag = order.tag
+        if not (len(tag) <= TAG_LENGTH and tag.isalnum() and tag.isascii()):
+            reasons.append(Reason(code.ORDER_TAG_INVALID, symbol, detail=tag[:40]))
+        if tag in self._tags or tag in context.tags_used:
+            reasons.append(Reason(code.ORDER_TAG_USED, symbol, detail=tag[:40]))
+        if self._sides.get(symbol, order.side) is not order.side:
+            reasons.append(Reason(code.ORDER_BOTH_SIDES, symbol))
+        if symbol in context.blocked:
+            reasons.append(Reason(code.ORDER_SYMBOL_BLOCKED, symbol))
+        if self._stale:
+            reasons.append(Reason(code.ORDER_PRICE_STALE, symbol))
+        lot = context.lots.get(symbol, 1) if context.lots else 1
+        if quantity <= 0 or (lot != 1 and quantity % lot):
+            reasons.append(Reason(code.ORDER_LOT, symbol, quantity, lot))
+        i = self._index.get(symbol)
+        if i is None:
+            reasons.append(Reason(code.ORDER_UNKNOWN_SYMBOL, symbol))
+            return reasons
+
+        reference = book.prices[i]
+        if not book.tradable[i] or reference <= 0:
+            reasons.append(Reason(code.ORDER_UNTRADABLE, symbol))
+        elif abs(limit - reference) > rules.collar * reference:
+            reasons.append(Reason(code.ORDER_PRICE_COLLAR, symbol, abs(limit / reference - 1.0), rules.collar))
+        tick = (context.ticks.get(symbol) if context.ticks else None) or tick_size(limit, book.session)
+        if limit <= 0 or limit % tick:
+            reasons.append(Reason(code.ORDER_TICK, symbol, limit / 100.0, tick / 100.0))
+
+        value = quantity * limit
+        # A single lot cannot be sliced, so it may always be sold.
+        if value > self._max_order and (buying or quantity > lot):
+            reasons.append(Reason(code.ORDER_TOO_LARGE, symbol, value / book.equity, rules.max_order))
+        if value < rules.min_value and (buying or not self._is_exit(i, quantity)):
+            reasons.append(Reason(code.ORDER_TOO_SMALL, symbol, value / 100.0, rules.min_value / 100.0))
+        if self._remaining is not None:
+            left = self._remaining.get(symbol, 0)
+            if quantity > (left if buying else -left):
+                reasons.append(Reason(code.ORDER_BEYOND_PLAN, symbol, quantity if buying else -quantity, left))
+
+        if buying:
+            worth = quantity * reference
+            cost = value * (1.0 + CHARGES_MARGIN)
+            if cost > self._available:
+                reasons.append(Reason(code.ORDER_FUNDS, symbol, cost / 100.0, self._available / 100.0))
+            position = (self._positions[i] + quantity) * reference
+            if position > self._max_position:
+                reasons.append(Reason(code.ORDER_MAX_WEIGHT, symbol, position / book.equity, rules.max_weight))
+            if self._gross + worth > self._max_gross:
+                gross = (self._gross + worth) / book.equity
+                reasons.append(Reason(code.ORDER_CASH_RESERVE, symbol, gross, rules.budget))
+            if self._traded + worth > self._max_traded:
+                turnover = 0.5 * (self._traded + worth) / book.equity
+                reasons.append(Reason(code.ORDER_TURNOVER, symbol, turnover, rules.turnover))
+        elif quantity > self._sellable.get(symbol, 0):
+            reasons.append(Reason(code.ORDER_HOLDINGS, symbol, quantity, self._sellable.get(symbol, 0)))
+        return reasons
+
+    def take(self, order: ProposedOrder) -> None:
+        """Count an approved order: the worst case of it is what the next order meets."""
+        symbol, quantity = order.symbol, order.quantity
+        worth = quantity * self._context.book.prices[self._index[symbol]]
+        self._tags.add(order.tag)
+        self._sides[symbol] = order.side
+        self._traded += worth
+        if order.side is Side.BUY:
+            self._available -= int(quantity * order.limit * (1.0 + CHARGES_MARGIN)) + 1
+            self._positions[self._index[symbol]] += quantity
+            self._gross += worth
+            if self._remaining is not None:
+                self._remaining[symbol] -= quantity
+        else:
+            self._sellable[symbol] -= quantity
+            if self._remaining is not None:
+                self._remaining[symbol] += quantity
+
+    def _is_exit(self, i: int, quantity: int) -> bool:
+        """Whether a sale is for safety: all that is held, an excess of it or of everything, or a flatten."""
+        book = self._context.book
+        held = book.quantities[i]
+        return (
+            self._context.flatten
+            or quantity >= held
+            or quantity >= self._sellable.get(book.symbols[i], 0)
+            or held * book.prices[i] > self._max_position
+            or self._gross > self._max_gross
+        )

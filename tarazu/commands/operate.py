@@ -1,0 +1,156 @@
+"""Commands for a running daemon: status, stop, approve, resume, reload. Standard library and Typer only.
+
+`stop` writes the durable latch itself before it talks to anybody, so it works with the daemon dead, hung or restarting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+Root = typer.Option(Path("production"), "--root", help="The deployment's directory.", envvar="TARAZU_ROOT")
+AsJson = typer.Option(False, "--json", help="Print the machine-readable answer.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (status, stop, approve, resume, reload):
+        app.command()(command)
+
+
+def _print(payload: dict[str, Any]) -> None:
+    typer.echo(json.dumps(payload, indent=2))
+
+
+def _ask(root: Path, method: str, target: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    from daemon import unix_socket
+    from market.errors import DependencyFailed, OperatorError
+
+    path = root / "state" / "control.sock"
+    try:
+        code, raw = unix_socket.request(
+            path, method, target, json.dumps(body or {}).encode() if body is not None else b""
+        )
+    except OSError as error:
+        raise DependencyFailed(f"{path}: no daemon answers there ({error})") from error
+    try:
+        payload = json.loads(raw)
+    except ValueError:
+        payload = {"error": f"{path}: the answer is not JSON"}
+    if code >= 400:
+        raise OperatorError(str(payload.get("error", f"status {code}")))
+    return dict(payload)
+
+
+def status(root: Path = Root, as_json: bool = AsJson) -> None:
+    """Show what the daemon does and how close it is to its limits.
+
+    Example: tarazu status --json | jq .state
+    """
+    from daemon import unix_socket
+    from market.errors import DependencyFailed
+
+    try:
+        answer = _ask(root, "GET", "/v1/status")
+    except DependencyFailed:
+        # The loop may be busy or hung; the stop plane's thread still knows the last summary.
+        try:
+            _, raw = unix_socket.request(root / "state" / "stop.sock", "GET", "/v1/status", timeout=2.0)
+            answer = json.loads(raw)
+        except (OSError, ValueError) as error:
+            raise DependencyFailed(f"{root}: no daemon answers there ({error})") from error
+    if as_json:
+        _print(answer)
+        return
+    typer.echo(f"{answer['mode']}  {answer['state']}  session {answer['session'] or '-'}")
+    typer.echo(f"equity {answer['equity']}  cash {answer['cash']}  model {answer['model']}")
+    typer.echo("positions " + (", ".join(f"{s} {q}" for s, q in answer["positions"].items()) or "none"))
+    typer.echo(f"orders open {answer['open_orders']}, unknown {answer['unknown_orders']}")
+    for name, detail in answer.get("halts", {}).items():
+        typer.echo(f"HALTED by {name}: {detail}")
+    for row in answer["breakers"]:
+        typer.echo(f"breaker {row['name']:<16} {row['state']:<8} used {_share(row['used'])} of {_share(row['limit'])}")
+    age = answer["data_age_seconds"]
+    typer.echo(f"data age {'-' if age is None else f'{age:.0f} s'}  journal {answer['journal_seq']}")
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2%}"
+
+
+def stop(
+    root: Path = Root,
+    cancel: bool = typer.Option(False, "--cancel", help="Also cancel open orders."),
+    reason: str = typer.Option("", "--reason", help="Why; goes into the journal."),
+) -> None:
+    """Stop new orders now. Works with the daemon dead or hung; going on takes `tarazu resume`.
+
+    Example: tarazu stop --cancel --reason "odd prices in SBIN"
+    """
+    from daemon import unix_socket
+    from daemon.latch import Latch
+    from market.errors import BadInput
+
+    mode = "cancel" if cancel else "halt"
+    latch = Latch(root / "state" / "latch")
+    if not root.is_dir():
+        raise BadInput(f"--root {root}: there is no such directory; name the deployment's directory")
+    # Who pressed it is known from the kernel when the daemon lives, and from the file's content when it does not.
+    latch.engage(mode=mode, reason=reason, uid=os.getuid(), at="")
+    typer.echo(f"stop latch written: {latch.path}")
+    body = json.dumps({"mode": mode, "reason": reason}).encode()
+    try:
+        code, raw = unix_socket.request(root / "state" / "stop.sock", "POST", "/v1/stop", body, timeout=2.0)
+    except OSError:
+        typer.echo("no daemon answers; the latch holds when one starts")
+        return
+    typer.echo(f"daemon: {'stopped' if code == 200 else 'answered'} {raw.decode(errors='replace').strip()}")
+
+
+def approve(root: Path = Root, reason: str = typer.Option(..., "--reason", help="Why it is right to go on.")) -> None:
+    """Approve going on after a breaker tripped; the pause must have passed as well.
+
+    Example: tarazu approve --reason "bad print in AXISBANK, corrected by the exchange"
+    """
+    _print(_ask(root, "POST", "/v1/approve", {"reason": reason}))
+
+
+def resume(
+    root: Path = Root,
+    reason: str = typer.Option(..., "--reason", help="Why it is right to go on."),
+    nonce: str = typer.Option(
+        "", "--nonce", help="From the first step; without it the summary is shown and asked about."
+    ),
+) -> None:
+    """Let trading go on after a stop, in two steps: a summary with a nonce, then the confirmation.
+
+    Example: tarazu resume --reason "feed is back"
+    """
+    if not nonce:
+        prepared = _ask(root, "POST", "/v1/resume/prepare", {"reason": reason})
+        _print(prepared["summary"])
+        nonce = prepared["nonce"]
+        typer.echo(f"nonce {nonce}, valid {prepared['valid_seconds']} seconds")
+        if not sys.stdin.isatty():
+            typer.echo(f"to confirm: tarazu resume --reason ... --nonce {nonce}")
+            return
+        if typer.prompt("Type the nonce to go on", default="", show_default=False) != nonce:
+            typer.echo("not confirmed; nothing was changed")
+            raise typer.Exit(1)
+    _print(_ask(root, "POST", "/v1/resume/confirm", {"reason": reason, "nonce": nonce}))
+
+
+def reload(root: Path = Root) -> None:
+    """Verify the active model version and take it over at the next decision.
+
+    Example: tarazu models list && tarazu reload
+    """
+    answer = _ask(root, "POST", "/v1/reload", {})
+    _print(answer)
+    if answer.get("accepted") is False:
+        raise typer.Exit(1)

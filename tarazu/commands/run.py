@@ -1,0 +1,149 @@
+"""Commands that run the daemon: replay, paper, feed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tarazu.commands.operate import AsJson, Root
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (replay, paper, feed):
+        app.command()(command)
+
+
+def _symbols(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip().upper() for part in text.split(",") if part.strip())
+
+
+def replay(
+    data: Path = typer.Option(..., "--data", help="Daily or intraday bars (long CSV, .gz allowed)."),
+    start: datetime = typer.Option(..., "--from", formats=["%Y-%m-%d"], help="First session."),
+    end: datetime = typer.Option(..., "--to", formats=["%Y-%m-%d"], help="Last session."),
+    strategy: str | None = typer.Option(None, "--strategy", help="equal_weight, buy_and_hold or inverse_volatility."),
+    model: Path | None = typer.Option(None, "--model", help="A model directory."),
+    symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: the configured portfolio."),
+    cash: float | None = typer.Option(None, "--cash", help="Opening cash in rupees; default: the configured capital."),
+    journal: Path | None = typer.Option(None, "--journal", help="Keep the journal in this new file."),
+    slippage: float = typer.Option(2.0, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points."),
+    root: Path = Root,
+    as_json: bool = AsJson,
+) -> None:
+    """Run the daemon itself over recorded bars, in virtual time.
+
+    Example: tarazu replay --data production/data/latest_market_data.csv --from 2023-01-01 --to 2024-09-30 --strategy equal_weight
+    """
+    from brokers.paper import FillModel
+    from daemon.replay import history_message
+    from daemon.replay import replay as run_replay
+    from market.errors import BadInput
+    from market.money import rupees
+    from market.store import DailyBars, read_bars
+    from tarazu.deployment import Deployment
+
+    deployment = Deployment.open(root, mode="replay")
+    chosen = _symbols(symbols) or tuple(deployment.production.portfolio.assets)
+    if cash is not None and cash <= 0:
+        raise BadInput(f"--cash {cash:g}: must be above 0 rupees")
+    if journal is not None and journal.exists():
+        raise BadInput(f"--journal {journal}: the file exists; name a new one (a journal is never overwritten)")
+    settings = deployment.settings(mode="replay", symbols=chosen, opening_cash=None if cash is None else rupees(cash))
+    bars = read_bars(data).select(chosen)
+    daily = bars if isinstance(bars, DailyBars) else None
+    made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=end.date())
+    history = None
+    if daily is not None:
+        history = history_message(daily, start.date(), deployment.production.environment.look_back + 11)
+    result = run_replay(
+        settings=settings,
+        bars=bars.slice(start.date(), end.date()),
+        calendar=deployment.calendar,
+        limits=deployment.limits,
+        strategy=made,
+        start=start.date(),
+        end=end.date(),
+        model=version,
+        opens=daily,
+        history=history,
+        fill_model=FillModel(slippage_bps=slippage),
+        journal_path=":memory:" if journal is None else journal,
+    )
+    answer = result.to_json()
+    typer.echo(json.dumps(answer) if as_json else describe(answer))
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """Return a replay's result as lines for a person."""
+    lines = [
+        f"{answer['strategy']} on {', '.join(answer['symbols'][:8])}{' ...' if len(answer['symbols']) > 8 else ''}",
+        f"{answer['start']} to {answer['end']}: {answer['sessions']} sessions, {answer['bars']} bars",
+        f"equity      Rs {answer['initial_equity']:,.2f} -> Rs {answer['final_equity']:,.2f}  ({answer['return']:+.2%})",
+        f"volatility  {answer['volatility']:.2%} a year   Sharpe {answer['sharpe']:.2f}"
+        f"   max drawdown {answer['max_drawdown']:.2%}",
+        f"turnover    {answer['turnover']:.2f} a year (one way)   charges Rs {answer['charges']:,.2f}",
+        f"orders {answer['orders']}, fills {answer['fills']}, decisions {answer['decisions']},"
+        f" changed by the gate {answer['gate_interventions']}, breaker trips {len(answer['breaker_trips'])}",
+        f"{answer['wall_seconds']:.2f} s wall, {answer['bars_per_cpu_second']} bars per CPU second",
+        f"journal sha256 {answer['journal_sha256']}",
+    ]
+    return "\n".join(lines)
+
+
+def paper(
+    feed_url: str = typer.Option("http://127.0.0.1:8710", "--feed", help="Feed server (WebSocket bars)."),
+    strategy: str | None = typer.Option(None, "--strategy", help="A baseline instead of the active model."),
+    model: Path | None = typer.Option(None, "--model", help="A model directory instead of the active one."),
+    until_feed_ends: bool = typer.Option(False, "--until-feed-ends", help="End when a played feed is over."),
+    latency: float = typer.Option(0.0, "--latency", min=0.0, help="Seconds the paper broker takes to report."),
+    settle: int = typer.Option(20, "--settle-seconds", min=0, help="Seconds after the trade time for data to arrive."),
+    quiet: bool = typer.Option(False, "--quiet", help="Log to the file only."),
+    root: Path = Root,
+) -> None:
+    """Trade on paper, in the foreground, until SIGTERM (systemd runs exactly this).
+
+    Example: tarazu paper --feed http://127.0.0.1:8710 --strategy equal_weight
+    """
+    from tarazu.paper import run_paper
+
+    run_paper(
+        root=root,
+        feed_url=feed_url,
+        strategy=strategy,
+        model=model,
+        until_feed_ends=until_feed_ends,
+        latency=latency,
+        settle=settle,
+        quiet=quiet,
+    )
+
+
+def feed(
+    data: Path = typer.Option(..., "--data", help="Intraday bars (long CSV with ts, .gz allowed)."),
+    start: datetime = typer.Option(..., "--from", formats=["%Y-%m-%d"], help="First session to play."),
+    end: datetime = typer.Option(..., "--to", formats=["%Y-%m-%d"], help="Last session to play."),
+    speed: float = typer.Option(60.0, "--speed", min=0.1, help="How much faster than life."),
+    port: int = typer.Option(8710, "--port", min=0, max=65535, help="Loopback port; 0 takes a free one."),
+    symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: all in the file."),
+    begin: str = typer.Option("09:10", "--at", help="Played time of day at which it starts."),
+) -> None:
+    """Play recorded bars as a live feed on loopback, to trade on paper against.
+
+    Example: tarazu feed --data five_minute_bars.csv.gz --from 2024-06-04 --to 2024-06-04 --speed 120
+    """
+    from tarazu.paper import run_feed
+
+    run_feed(
+        data=data,
+        start=start.date(),
+        end=end.date(),
+        speed=speed,
+        port=port,
+        symbols=_symbols(symbols),
+        begin=begin,
+    )

@@ -1,0 +1,1 @@
+"""Offline: environment, SAC trainer, validation, model registry. Never imported by the daemon."""
