@@ -87,9 +87,7 @@ class Charges(msgspec.Struct, frozen=True, gc=False):
     @property
     def total(self) -> Paise:
         """Return the sum of the components."""
-        return Paise(
-            self.stt + self.exchange + self.sebi + self.brokerage + self.tax + self.stamp + self.depository
-        )
+        return Paise(self.stt + self.exchange + self.sebi + self.brokerage + self.tax + self.stamp + self.depository)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +147,9 @@ class ChargeRates:
             upto = (running + _HALF) // _SCALE
             parts.append(Paise(upto - rounded))
             rounded = upto
+        stt, exchange, sebi, brokerage, tax, stamp_duty = parts
         pays_depository = side is Side.SELL and first_sale_today and value
-        return Charges(*parts, self.depository if pays_depository else ZERO)
+        return Charges(stt, exchange, sebi, brokerage, tax, stamp_duty, self.depository if pays_depository else ZERO)
 
     def total_array(
         self, side: Side, values: NDArray[np.float64], first_sale_today: NDArray[np.bool_] | bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from math import isfinite
+from typing import Final
 
 import numpy as np
 from risk.gate import Book, Gate, TargetApproval
@@ -20,6 +21,9 @@ from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.money import Paise
 from strategies.protocol import StrategyContext
+
+# What a trade is expected to cost, as a fraction of its value: charges of about 0.12 % and some slippage.
+_COSTS: Final = 0.0025
 
 
 class Decider:
@@ -132,12 +136,15 @@ class Decider:
             priced_at_ns=state.view.last_end_ns,
             at_ns=envelope.at_ns,
             session=session,
+            traded=state.traded_today,
         )
 
     def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book, envelope: Envelope) -> Decided:
-        after = self.gate.round_to_shares(approval, book)
-        band = self.settings.execution.band
         equity = book.equity
+        change = sum(abs(w - c) for w, c in zip(approval.weights, approval.current, strict=True))
+        costs = Paise(int(change * equity * _COSTS))
+        after = self.gate.round_to_shares(approval, book, expected_costs=costs)
+        band = self.settings.execution.band
         moves = []
         for symbol, before, quantity, price, weight in zip(
             book.symbols, book.quantities, after, book.prices, approval.weights, strict=True
@@ -156,10 +163,10 @@ class Decider:
             cash=book.cash,
             requested=tuple(message.weights or ()),
             approved=tuple(approval.weights),
-            current=tuple([q * p / equity for q, p in zip(book.quantities, book.prices, strict=True)]),
+            current=approval.current,
             moves=tuple(moves),
-            reasons=tuple([*map(str, approval.active), *(f"relaxed {name}" for name in approval.relaxed)]),
-            moved=dict(approval.moved),
+            reasons=tuple([str(reason) for reason in approval.reasons]),
+            moved=approval.moved,
             priced_at_ns=book.priced_at_ns,
         )
 

@@ -8,9 +8,10 @@ restart the plan goes on from the phase in which it was: orders on record are lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Final
 
-from brokers.orders import TERMINAL, order_tag
+from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.sizing import affordable, limit_price, slice_order
 from market.calendar import Calendar
 from market.calendar import Phase as MarketPhase
@@ -41,6 +42,7 @@ from market.money import Paise
 from risk.approval import ProposedOrder, Side
 
 _GRACE: Final = "grace"
+_FUNDS_USED: Final = 0.9995
 
 
 class Executor:
@@ -59,6 +61,7 @@ class Executor:
         self.settings = settings
         self.calendar = calendar
         self._book = book
+        self._fresh: tuple[date, int] = (date.min, 0)
         self._derivatives = {instrument.symbol: instrument.derivatives for instrument in settings.instruments}
 
     def wire(self, bus: Bus) -> None:
@@ -81,18 +84,22 @@ class Executor:
 
     def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
-        proposals = self._proposals(run, side, envelope)
-        if not proposals:
+        moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
+        moves = [move for move in moves if self._may_trade(move.symbol, envelope)]
+        if not moves:
             return self._after(run, phase, envelope)
         book = self._book(envelope)
-        approved, refused = self.gate.review_orders(proposals, self._context(book, side))
+        proposals = self._proposals(run, moves, side, book)
+        approved, refused = self.gate.review_orders(proposals, self._context(run, book))
         outputs: list[Output] = []
         if refused:
             why = tuple((order.order.symbol, "; ".join(map(str, order.reasons))) for order in refused)
             outputs.append(OrdersRefused(plan_id=run.plan.decision_id, phase=phase, refusals=why))
         if not approved:
             return outputs + self._after(run, phase, envelope)
-        kept = {order.tag for order in approved}
+        if refused:
+            kept = {order.tag for order in approved}
+            proposals = [proposal for proposal in proposals if proposal.tag in kept]
         plan_id = run.plan.decision_id
         deadline = envelope.at_ns + self.settings.execution.timeout_minutes * 60 * 10**9
         outputs += [
@@ -100,7 +107,7 @@ class Executor:
                 plan_id=plan_id,
                 phase=phase,
                 limits_version=self.gate.limits.version,
-                orders=tuple([proposal for proposal in proposals if proposal.tag in kept]),
+                orders=tuple(proposals),
                 deadline_ns=deadline,
             ),
             SendOrders(tuple(approved)),
@@ -113,11 +120,7 @@ class Executor:
             return self._start(run, Phase.BUYS, envelope)
         return self._close(run)
 
-    def _proposals(self, run: PlanRun, side: Side, envelope: Envelope) -> list[ProposedOrder]:
-        moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
-        moves = [move for move in moves if self._may_trade(move.symbol, envelope)]
-        if not moves:
-            return []
+    def _proposals(self, run: PlanRun, moves: list[Move], side: Side, book: Book) -> list[ProposedOrder]:
         execution = self.settings.execution
         session = run.plan.session
         limits = [
@@ -126,23 +129,17 @@ class Executor:
         ]
         quantities = [abs(move.after - move.before) for move in moves]
         if side is Side.BUY:
-            quantities = self._funded(moves, quantities, limits)
-        biggest = Paise(int(run.plan.equity * execution.max_order_fraction))
+            # The gate reserves a little more for charges than they will be; stay inside its reckoning.
+            spendable = Paise(max(0, int(self.available_cash() * _FUNDS_USED) - 100))
+            quantities = affordable(quantities, limits, available=spendable, rates=self.state.charges.on(session))
+        biggest = Paise(int(min(run.plan.equity, book.equity) * execution.max_order_fraction))
         plan_id = run.plan.decision_id
         proposals = []
         for move, quantity, limit in zip(moves, quantities, limits, strict=True):
-            if quantity * limit <= biggest:
-                slices = [quantity] if quantity else []
-            else:
-                slices = slice_order(quantity, limit, biggest)
-            for attempt, part in enumerate(slices):
+            for attempt, part in enumerate(slice_order(quantity, limit, biggest)):
                 tag = order_tag(plan_id, move.symbol, side, attempt)
                 proposals.append(ProposedOrder(tag, plan_id, move.symbol, side, part, limit))
         return proposals
-
-    def _funded(self, moves: list[Move], quantities: list[int], limits: list[Paise]) -> list[int]:
-        rates = self.state.charges.on(self.state.session)  # type: ignore[arg-type]
-        return affordable(quantities, limits, available=self.available_cash(), rates=rates)
 
     def available_cash(self) -> Paise:
         """Return confirmed spendable cash, less what open and unknown buys may still take at their limits."""
@@ -159,17 +156,32 @@ class Executor:
             return False
         return not any(order.symbol == symbol for order in self.state.unknown_orders())
 
-    def _context(self, book: Book, side: Side) -> OrderContext:
+    def _context(self, run: PlanRun, book: Book) -> OrderContext:
         state = self.state
+        quantities = state.account.quantities
+        open_orders = state.open_orders()
+        open_buys: dict[str, int] = {}
+        for order in open_orders:
+            if order.side is Side.BUY:
+                open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.quantity - order.filled
         return OrderContext(
             book=book,
             available=self.available_cash(),
-            sellable=state.account.quantities,
-            blocked=frozenset(order.symbol for order in state.unknown_orders()),
-            used_tags=state.orders.keys(),
-            halted=bool(state.halts),
-            rates=state.charges.on(book.session),
+            sellable=quantities,
+            priced_not_before_ns=self._priced_not_before(book.session),
+            halted=bool(state.halts) or bool(state.board is not None and state.board.latched),
+            open_buys=open_buys,
+            blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
+            tags_used=state.orders.keys(),
+            remaining={move.symbol: move.after - quantities.get(move.symbol, 0) for move in run.plan.moves},
         )
+
+    def _priced_not_before(self, session: date) -> int:
+        """Return the open of the session before: prices older than that are stale for an order."""
+        if self._fresh[0] != session:
+            previous = self.calendar.previous_session(session)
+            self._fresh = (session, previous.open_ns if previous is not None else 0)
+        return self._fresh[1]
 
     # ---- what comes back ---------------------------------------------------------------------------------------------
 

@@ -52,9 +52,13 @@ class DaemonStopped(_Message):
 
 
 class HistoryLoaded(_Message):
-    """The daily closes that the market view started from; `closes` is row-major [sessions, instruments]."""
+    """The daily closes that the market view started from; `closes` is row-major [sessions, instruments].
+
+    `end_ns` is when the last of them became known.
+    """
 
     sha256: str
+    end_ns: int
     sessions: tuple[date, ...]
     closes: tuple[float, ...]
 

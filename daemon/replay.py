@@ -20,18 +20,19 @@ from market.calendar import Calendar, Session
 from market.store import DailyBars
 from risk.limits import RiskLimits
 
+from daemon.bus import Envelope, Output
 from daemon.clock import Clock, VirtualTimeLoop, cpu_seconds, ist_ns, stopwatch
 from daemon.core import Core, announce, build_core
 from daemon.edges import Outside
+from daemon.fold import summarise
 from daemon.inference import StrategyHost
-from daemon.messages import DaemonStopped, HistoryLoaded, Lane
+from daemon.messages import BreakerApproved, BreakerTripped, DaemonStopped, HistoryLoaded, Lane
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
 from daemon.tally import Tally
 from market.bar import BarBatch
 from market.errors import BadInput, OperatorError
 from market.money import to_rupees
-from strategies import performance
 from strategies.protocol import Strategy
 
 
@@ -62,10 +63,7 @@ class ReplayResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented object (docs/replay.md): rupees as numbers, ratios as fractions."""
-        measures = performance.measure(np.array([self.initial_equity, *self.equity]))
-        tally = self.tally
-        mean_equity = float(np.mean(self.equity)) if self.equity else self.initial_equity
-        years = max(len(self.equity), 1) / performance.SESSIONS_PER_YEAR
+        figures = summarise(self.core_state, self.tally, self.equity, self.initial_equity, self.strategy)
         return {
             "start": self.sessions[0].isoformat() if self.sessions else None,
             "end": self.sessions[-1].isoformat() if self.sessions else None,
@@ -73,23 +71,10 @@ class ReplayResult:
             "symbols": list(self.symbols),
             "strategy": self.strategy,
             "model": self.model or None,
-            "initial_equity": self.initial_equity,
-            "final_equity": self.equity[-1] if self.equity else self.initial_equity,
-            "return": measures.total_return,
-            "volatility": measures.volatility,
-            "sharpe": measures.sharpe,
-            "max_drawdown": measures.max_drawdown,
-            "turnover": to_rupees(tally.traded) / 2.0 / mean_equity / years,
-            "charges": to_rupees(self.core_state.account.charges_paid),
-            "orders": tally.orders,
-            "fills": tally.fills,
-            "gate_interventions": tally.interventions,
-            "breaker_trips": tally.trips,
-            "bars": tally.bars,
-            "decisions": tally.decisions,
+            **figures,
             "wall_seconds": round(self.wall_seconds, 4),
             "cpu_seconds": round(self.cpu_seconds, 4),
-            "bars_per_cpu_second": round(tally.bars / self.cpu_seconds) if self.cpu_seconds > 0 else None,
+            "bars_per_cpu_second": round(self.tally.bars / self.cpu_seconds) if self.cpu_seconds > 0 else None,
             "journal_sha256": self.journal_sha256,
         }
 
@@ -127,6 +112,7 @@ def history_message(bars: DailyBars, before: date, rows: int) -> HistoryLoaded |
         return None
     return HistoryLoaded(
         sha256=bars.sha256,
+        end_ns=ist_ns(days[keep[-1]].item(), hour=15, minute=30),
         sessions=tuple(days[i].item() for i in keep),
         closes=tuple(bars.close[keep].ravel().tolist()),
     )
@@ -147,10 +133,13 @@ def replay(
     charges: DeliveryCharges | None = None,
     fill_model: FillModel | None = None,
     journal_path: Path | str = ":memory:",
-    durable: bool = False,
+    approvals: bool = True,
     observer: Any = None,
 ) -> ReplayResult:
     """Run the daemon from `start` to `end`. `opens` gives the opening print of each session (daily bars).
+
+    `approvals` plays an operator who approves each tripped breaker at once, so that trading goes on when the pause is over;
+    without it the first trip ends the trading, as it would with nobody there.
 
     Raises OperatorError when the dispatch failed, BadInput when the range holds no session.
     """
@@ -180,11 +169,13 @@ def replay(
             clock=clock,
             calendar=calendar,
             journal_path=journal_path,
-            durable=durable,
+            durable=False,
             limits=limits,
             charges=charges,
             outside=outside,
         )
+        if approvals:
+            core.bus.handle(BreakerTripped, _approve)
         tally = Tally()
         core.bus.on_record = tally.record
         if observer is not None:
@@ -212,6 +203,11 @@ def replay(
         )
     finally:
         loop.close()
+
+
+def _approve(message: BreakerTripped, envelope: Envelope) -> list[Output]:
+    """Play the operator of a replay. The approval is on record like any other; the pause still has to pass."""
+    return [BreakerApproved(uid=-1, reason=f"replay: {message.name} approved at once; the pause holds")]
 
 
 def _drive(

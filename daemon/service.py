@@ -189,6 +189,7 @@ class _Running:
         width = len(self.service.settings.symbols)
         return HistoryLoaded(
             sha256=history.sha256,
+            end_ns=history.end_ns,
             sessions=history.sessions[first:],
             closes=history.closes[first * width :],
         )

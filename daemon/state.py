@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, Protocol
 
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
@@ -17,7 +17,7 @@ from brokers.orders import TERMINAL, Order, OrderState
 
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
-from daemon.bus import Bus, Envelope
+from daemon.bus import Envelope, Reducer
 from daemon.messages import (
     BreakerApproved,
     BreakerTripped,
@@ -46,6 +46,14 @@ from risk.breakers.base import PositionReading, Reading
 from risk.breakers.board import BreakerBoard, Trip
 
 _HISTORY: Final = 30
+
+
+class Folding(Protocol):
+    """Where fold steps are registered: the bus, or a reader of old journals."""
+
+    def reduce(self, kind: type, reducer: Reducer) -> None:
+        """Register a fold step."""
+        ...
 
 
 @dataclass(slots=True)
@@ -96,9 +104,10 @@ class State:
         self.resume: ResumePrepared | None = None
         self.model = ""
         self.last_decision: Decided | None = None
+        self.traded_today: Paise = Paise(0)
         self._reference: dict[tuple[str, str], Paise] = {}
 
-    def wire(self, bus: Bus) -> None:
+    def wire(self, bus: Folding) -> None:
         """Register every fold step."""
         bus.reduce(DaemonStarted, self.on_started)
         bus.reduce(HistoryLoaded, lambda message, _: self.view.load(message))
@@ -163,6 +172,7 @@ class State:
         self.orders = {tag: order for tag, order in self.orders.items() if order.state is OrderState.UNKNOWN}
         self.runs = {key: run for key, run in self.runs.items() if not run.closed}
         self._reference = {}
+        self.traded_today = Paise(0)
 
     def view_session(self) -> date:
         """Return the newest session that the view has a bar of."""
@@ -198,7 +208,7 @@ class State:
         prices, index, account = self.view.prices(), self.view.index, self.account
         return tuple(
             [
-                PositionReading(symbol, quantity, account.average_price(symbol), prices[index[symbol]])
+                PositionReading(symbol, quantity, Paise(round(account.average_cost(symbol) or 0)), prices[index[symbol]])
                 for symbol, quantity in account.quantities.items()
                 if quantity
             ]
@@ -246,7 +256,7 @@ class State:
             order = self.orders.get(report.tag)
             if order is None:
                 continue
-            if order.apply(report).filled and self.session is not None:
+            if order.apply(report).filled:
                 self._book_fill(order, report)
 
     def _book_fill(self, order: Order, report: OrderReport) -> None:
@@ -259,10 +269,12 @@ class State:
             session=self.session,
             trade_id=report.trade_id,
         )
+        value = report.quantity * report.price
+        self.traded_today = Paise(self.traded_today + value)
         run = self.runs.get(order.plan_id)
         if run is not None:
             run.charges = Paise(run.charges + charges)
-            run.traded = Paise(run.traded + report.quantity * report.price)
+            run.traded = Paise(run.traded + value)
             reference = self._reference.get((order.plan_id, order.symbol), order.limit)
             worse = report.price - reference if order.side is Side.BUY else reference - report.price
             run.slippage = Paise(run.slippage + worse * report.quantity)

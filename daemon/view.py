@@ -98,6 +98,7 @@ class MarketView:
             self.last = rows[-1].tolist()
             self.last_session = [message.sessions[-1]] * n
             self.closed_to = message.sessions[-1]
+            self.last_end_ns = max(self.last_end_ns, message.end_ns)
             self._prices = None
 
     def observe(self, batch: BarBatch) -> None:

@@ -3,8 +3,8 @@
 Closest in the Euclidean sense under: min_weight <= w <= max_weight for each instrument, sum(w) <= budget, half-turnover
 0.5 * sum|w - previous| <= turnover, untradable instruments pinned to what is held, no selling short.
 
-**Method.** The problem separates by instrument for two multipliers, a (budget) and m (turnover). With x = t - previous the
-bought part of an instrument depends on c = a + m alone and the sold part on b = a - m alone:
+**Method.** The problem separates by instrument for two multipliers, a (budget) and m (turnover). With x = t - previous,
+the bought part of an instrument depends on c = a + m alone and the sold part on b = a - m alone:
 
     w - previous = clip(x - c, least bought, most bought) - clip(b - x, least sold, most sold)
 

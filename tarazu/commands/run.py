@@ -31,6 +31,7 @@ def replay(
     symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: the configured portfolio."),
     cash: float | None = typer.Option(None, "--cash", help="Opening cash in rupees; default: the configured capital."),
     journal: Path | None = typer.Option(None, "--journal", help="Keep the journal in this new file."),
+    approvals: bool = typer.Option(True, help="Play an operator who approves each tripped breaker; the pause holds."),
     slippage: float = typer.Option(2.0, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points."),
     root: Path = Root,
     as_json: bool = AsJson,
@@ -72,6 +73,7 @@ def replay(
         opens=daily,
         history=history,
         fill_model=FillModel(slippage_bps=slippage),
+        approvals=approvals,
         journal_path=":memory:" if journal is None else journal,
     )
     answer = result.to_json()

@@ -1,0 +1,578 @@
+"""The paper broker: a broker in this process that fills orders from market data, by a stated and pessimistic model.
+
+It is driven by the composition: `start_session`, `on_open` (the opening print), `on_bars`, `end_session`. It keeps its
+own book and account and, with a store, survives the daemon's death. What it assumes and what it cannot know is in
+docs/decisions/0003-paper-fill-model.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from hashlib import blake2b
+from math import isnan
+from typing import Final
+
+from brokers.account import Account, Correction
+from brokers.charges import ChargeRates, DeliveryCharges
+from brokers.paper_store import VERSION, PaperOrder, PaperState, PaperStore
+from brokers.port import (
+    Capabilities,
+    Funds,
+    Known,
+    OrderReport,
+    OrderSnapshot,
+    Position,
+    Read,
+    ReportKind,
+    Sink,
+    Trade,
+    Unknown,
+)
+from brokers.sizing import slipped_price
+from market.bar import BarBatch, Interval
+from market.errors import BadInput
+from market.instrument import tick_size
+from market.money import Paise, rupees
+from risk.approval import ApprovedOrder, Side, is_approved
+
+# Midnight UTC is 05:30 IST, when no market is open: the UTC date is enough to tell that a session is over.
+_DAY_NS: Final = 86_400 * 10**9
+_EPOCH: Final = date(1970, 1, 1)
+_FILL: Final = ReportKind.FILL
+# What the book shows; an order that expired with the day is listed as cancelled, as brokers do.
+_LISTED: Final = {"expired": "cancelled"}
+_ENDED: Final = {
+    "cancelled": ReportKind.CANCELLED,
+    "expired": ReportKind.EXPIRED,
+    "rejected": ReportKind.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FillModel:
+    """How the paper market treats orders.
+
+    `slippage_bps` worsens every price; `participation` is the share of a bar's volume that our fills may be; `band` is
+    the price band as a fraction of the previous close; `latency_seconds` delays reports, not fills. The rest is for
+    tests of unknown outcomes: by tag, or for a fraction of orders chosen by the hash of `seed` and tag, the answer is
+    lost while the order lives (`lost_answer...`), or the request never arrives (`lost_request...`).
+    """
+
+    slippage_bps: float = 0.0
+    participation: float = 0.10
+    band: float = 0.20
+    latency_seconds: float = 0.0
+    lost_answer_tags: frozenset[str] = frozenset()
+    lost_answer_fraction: float = 0.0
+    lost_request_tags: frozenset[str] = frozenset()
+    lost_request_fraction: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {"slippage_bps": 10_000.0, "participation": 1.0, "band": 1.0, "latency_seconds": 3_600.0}
+        limits |= {"lost_answer_fraction": 1.0, "lost_request_fraction": 1.0}
+        for key, most in limits.items():
+            value = getattr(self, key)
+            if not 0.0 <= value <= most:
+                raise BadInput(f"fill model: {key} is {value}, allowed: 0 to {most:g}")
+
+    def loses(self, tag: str) -> str:
+        """Return what is lost of this order: "", "answer" or "request". The same for the same tag and seed."""
+        if tag in self.lost_answer_tags:
+            return "answer"
+        if tag in self.lost_request_tags:
+            return "request"
+        if not self.lost_answer_fraction and not self.lost_request_fraction:
+            return ""
+        digest = blake2b(f"{self.seed}|{tag}".encode(), digest_size=8).digest()
+        chance = int.from_bytes(digest) / 2**64
+        if chance < self.lost_answer_fraction:
+            return "answer"
+        return "request" if chance < self.lost_answer_fraction + self.lost_request_fraction else ""
+
+
+class PaperBroker:
+    """Implements `brokers.port.Broker`. Synchronous inside; one task calls it, and it calls back by the sink alone.
+
+    `schedule(seconds, function)` is needed for a latency above zero (the loop's `call_later`). With a store that holds
+    a state, that state is taken over and `opening_cash` is not used. Raises BadInput for bad arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbols: Iterable[str],
+        opening_cash: Paise,
+        charges: DeliveryCharges,
+        now_ns: Callable[[], int],
+        model: FillModel | None = None,
+        store: PaperStore | None = None,
+        schedule: Callable[[float, Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.model = model or FillModel()
+        if self.model.latency_seconds and schedule is None:
+            raise BadInput("fill model: latency_seconds needs a scheduler")
+        self.symbols = frozenset(symbols)
+        self.account = Account(opening_cash, charges)
+        self._charges = charges
+        self._now_ns = now_ns
+        self._store = store
+        self._schedule = schedule
+        self._sink: Sink | None = None
+        self._unreadable = ""
+        self._session: date | None = None
+        self._is_open = False
+        self._book: dict[str, PaperOrder] = {}
+        self._resting: dict[str, PaperOrder] = {}
+        self._trades: list[Trade] = []
+        self._order_count = 0
+        self._trade_count = 0
+        self._last: dict[str, float] = {}
+        self._previous_close: dict[str, float] = {}
+        self._volume: dict[str, float] = {}
+        self._previous_volume: dict[str, float] = {}
+        self._opens: dict[str, float] = {}
+        self._filled_at_open: dict[str, int] = {}
+        self._silenced: set[str] = set()
+        # Derived from the book and the session; rebuilt after a restart.
+        self._blocked = 0
+        self._selling: dict[str, int] = {}
+        self._ticks: dict[str, int] = {}
+        self._rates: ChargeRates | None = None
+        self._prefix = ""
+        saved = store.load() if store is not None else None
+        if saved is not None:
+            self._restore(saved)
+
+    # ---- the port ----------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name for logs and the journal."""
+        return "paper"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this broker can do."""
+        return Capabilities(lookup_by_tag=True, rejects_duplicate_tag=True, tag_max_length=20, order_updates=True)
+
+    def attach(self, sink: Sink) -> None:
+        """Set where reports go."""
+        self._sink = sink
+
+    async def open(self) -> None:
+        """Connect; the paper broker is always there."""
+
+    async def close(self) -> None:
+        """Disconnect: no more reports; open orders stay, in the store when there is one."""
+        self._sink = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def submit(self, orders: Sequence[ApprovedOrder]) -> None:
+        """Take each order once, in order; every answer of the batch is one call of the sink.
+
+        A tag that is in today's book is not placed again: the answer says what became of the first. Raises
+        AssertionError, before anything is placed, when an order was not approved.
+        """
+        for order in orders:
+            if not is_approved(order):
+                raise AssertionError(f"order {order.tag} was not approved by the gate")
+        reports: list[OrderReport] = []
+        at_ns = self._now_ns()
+        loses = self.model.loses
+        for order in orders:
+            tag = order.tag
+            if tag in self._book:
+                reports.append(self._status_report(self._book[tag], at_ns, "duplicate tag: not placed again"))
+                continue
+            lost = loses(tag)
+            if lost:
+                self._silenced.add(tag)
+                detail = "no answer to the order request"
+                reports.append(
+                    OrderReport(tag, order.symbol, order.side, ReportKind.UNKNOWN, at_ns=at_ns, detail=detail)
+                )
+                if lost == "request":
+                    continue
+            self._place(order, at_ns, reports)
+        self._commit(reports)
+
+    def cancel(self, tags: Sequence[str]) -> None:
+        """Cancel what is open; an order that has ended reports its end again, a tag that never arrived nothing."""
+        reports: list[OrderReport] = []
+        at_ns = self._now_ns()
+        for tag in tags:
+            order = self._book.get(tag)
+            if order is None or order.status == "complete":
+                continue
+            if order.status == "open":
+                self._end(order, "cancelled", "cancelled on request")
+            self._tell(reports, self._status_report(order, at_ns, order.detail))
+        self._commit(reports)
+
+    async def orders(self) -> Read[tuple[OrderSnapshot, ...]]:
+        """Today's order book."""
+        if self._unreadable:
+            return Unknown(self._unreadable)
+        return Known(
+            tuple(
+                OrderSnapshot(
+                    order.broker_order_id,
+                    order.tag,
+                    order.symbol,
+                    order.side,
+                    order.quantity,
+                    order.filled,
+                    order.limit,
+                    _LISTED.get(order.status, order.status),
+                )
+                for order in self._book.values()
+            )
+        )
+
+    async def trades(self) -> Read[tuple[Trade, ...]]:
+        """Today's trades."""
+        return Unknown(self._unreadable) if self._unreadable else Known(tuple(self._trades))
+
+    async def positions(self) -> Read[tuple[Position, ...]]:
+        """Holdings and today's purchases."""
+        return Unknown(self._unreadable) if self._unreadable else Known(self.account.positions())
+
+    async def funds(self) -> Read[Funds]:
+        """Cash, and what may be spent net of open purchases."""
+        if self._unreadable:
+            return Unknown(self._unreadable)
+        return Known(Funds(self.account.cash, Paise(self.account.available - self._blocked)))
+
+    # ---- driven by the composition -----------------------------------------------------------------------------------
+
+    def prime(self, *, closes: Mapping[str, float], volumes: Mapping[str, float]) -> None:
+        """Tell the last session's closes (rupees) and volumes (shares), from which band and open capacity follow."""
+        self._last.update(closes)
+        self._volume.update(volumes)
+
+    def start_session(self, session: date, *, elapsed: int = 1) -> None:
+        """Open the market of a session: a new book, shares delivered. Repeating it (a restart) changes nothing.
+
+        `elapsed` is the number of sessions since the one before (see `Account.start_session`).
+        """
+        if session != self._session:
+            if self._resting:
+                self.end_session()
+            self.account.start_session(session, elapsed=elapsed)
+            self._book.clear()
+            self._trades.clear()
+            self._silenced.clear()
+            self._opens.clear()
+            self._filled_at_open.clear()
+            self._previous_close.update(self._last)
+            self._previous_volume.update(self._volume)
+            self._volume.clear()
+            self._order_count = self._trade_count = 0
+            self._set_session(session)
+        self._is_open = True
+        self._commit([])
+
+    def on_open(self, prices: Mapping[str, float]) -> None:
+        """Print the opening prices, in rupees: orders that come after it, before the first bar, trade at them.
+
+        Together they take at most the participation in the previous session's volume; without a known volume there is
+        no such cap.
+        """
+        self._opens = {symbol: price for symbol, price in prices.items() if price > 0}
+        if not self._is_open:
+            return
+        reports: list[OrderReport] = []
+        at_ns = self._now_ns()
+        for order in list(self._resting.values()):
+            self._match_open(order, at_ns, reports)
+        self._commit(reports)
+
+    def on_bars(self, batch: BarBatch) -> None:
+        """Take in complete bars: match resting orders against them, then remember prices and volumes.
+
+        A bar that ended before an order came cannot fill it; an intraday bar that began before it fills it at the
+        close or not at all, since its range may be older than the order.
+        """
+        reports: list[OrderReport] = []
+        if self._resting and self._is_open and batch.session == self._session:
+            self._match_bars(batch, reports)
+        if self._opens:
+            self._opens = {}
+        if isnan(sum(batch.close)):
+            fresh = {symbol: price for symbol, price in zip(batch.symbols, batch.close, strict=True) if price == price}
+            self._last.update(fresh)
+        else:
+            self._last.update(zip(batch.symbols, batch.close, strict=True))
+        if batch.interval is Interval.DAY:
+            self._volume.update(zip(batch.symbols, batch.volume, strict=True))
+        else:
+            volume = self._volume
+            for symbol, traded in zip(batch.symbols, batch.volume, strict=True):
+                volume[symbol] = volume.get(symbol, 0.0) + traded
+        self._commit(reports)
+
+    def end_session(self) -> None:
+        """Close the market: day orders that are open expire."""
+        reports: list[OrderReport] = []
+        at_ns = self._now_ns()
+        for order in list(self._resting.values()):
+            self._end(order, "expired", "the session ended")
+            self._tell(reports, self._status_report(order, at_ns, order.detail))
+        self._is_open = False
+        self._commit(reports)
+
+    def correct(self, *, delta: int, cause: str, symbol: str = "") -> Correction:
+        """Change cash (paise) or a position (shares) for a stated cause: a deposit, a bonus issue."""
+        correction = self.account.correct(delta=delta, cause=cause, symbol=symbol)
+        self._commit([])
+        return correction
+
+    def fail_reads(self, reason: str) -> None:
+        """Answer every read with Unknown(reason) from now on; an empty reason ends it. For tests."""
+        self._unreadable = reason
+
+    # ---- taking orders -----------------------------------------------------------------------------------------------
+
+    def _place(self, approved: ApprovedOrder, at_ns: int, reports: list[OrderReport]) -> None:
+        self._order_count += 1
+        tag, symbol, side, quantity, limit = (
+            approved.tag,
+            approved.symbol,
+            approved.side,
+            approved.quantity,
+            approved.limit,
+        )
+        order = PaperOrder(tag, f"P{self._prefix}{self._order_count:06d}", symbol, side, quantity, limit, at_ns)
+        self._book[tag] = order
+        refusal = self._refusal(order)
+        if refusal:
+            order.status, order.detail = "rejected", refusal
+            self._tell(reports, self._status_report(order, at_ns, refusal))
+            return
+        if side is Side.BUY:
+            self._blocked += order.blocked
+        else:
+            self._selling[symbol] = self._selling.get(symbol, 0) + quantity
+        self._resting[tag] = order
+        acknowledged = OrderReport(
+            tag, symbol, side, ReportKind.ACKNOWLEDGED, order.broker_order_id, "", 0, Paise(0), at_ns
+        )
+        self._tell(reports, acknowledged)
+        if self._opens:
+            self._match_open(order, at_ns, reports)
+
+    def _refusal(self, order: PaperOrder) -> str:
+        """Return why an order cannot be taken, or "". Sets what a purchase blocks."""
+        symbol, limit, quantity = order.symbol, order.limit, order.quantity
+        if symbol not in self.symbols:
+            return f"unknown symbol {symbol}"
+        if not self._is_open or self._session is None or self._rates is None:
+            return "market closed"
+        if quantity <= 0 or limit <= 0:
+            return f"quantity {quantity} or price {limit} is not positive"
+        close = self._previous_close.get(symbol)
+        tick = self._ticks.get(symbol)
+        if tick is None:
+            tick = self._ticks[symbol] = tick_size(limit if close is None else rupees(close), self._session)
+        # The exchange's class of a share lags its price: the finer of the two steps is accepted.
+        if limit % tick and limit % min(tick, tick_size(limit, self._session)):
+            return f"price {limit} paise is off the tick of {tick}"
+        if close is not None and abs(limit - close * 100.0) > self.model.band * close * 100.0 + 1e-6:
+            return f"price {limit} paise is outside the band of {self.model.band:.0%} around {close:.2f}"
+        if order.side is Side.SELL:
+            free = self.account.quantities.get(symbol, 0) - self._selling.get(symbol, 0)
+            return "" if quantity <= free else f"{quantity} shares to sell, {max(free, 0)} owned and free"
+        value = Paise(quantity * limit)
+        blocked = value + self._rates.total(Side.BUY, value, False)
+        free = self.account.available - self._blocked
+        if blocked > free:
+            return f"needs {blocked} paise with charges, {free} available"
+        order.blocked = blocked
+        return ""
+
+    # ---- filling -----------------------------------------------------------------------------------------------------
+
+    def _match_open(self, order: PaperOrder, at_ns: int, reports: list[OrderReport]) -> None:
+        symbol, side = order.symbol, order.side
+        opened = self._opens.get(symbol)
+        if opened is None:
+            return
+        price = rupees(opened)
+        if price > order.limit if side is Side.BUY else price < order.limit:
+            return
+        volume = self._previous_volume.get(symbol)
+        remaining = order.quantity - order.filled
+        taken = self._filled_at_open.get(symbol, 0)
+        room = remaining if volume is None else int(volume * self.model.participation) - taken
+        quantity = remaining if remaining <= room else room
+        if quantity > 0:
+            bps = self.model.slippage_bps
+            if bps:
+                price = slipped_price(side, price, slippage_bps=bps)
+                price = min(price, order.limit) if side is Side.BUY else max(price, order.limit)
+            filled = self._fill(order, quantity, price, at_ns, reports)
+            self._filled_at_open[symbol] = taken + filled
+
+    def _match_bars(self, batch: BarBatch, reports: list[OrderReport]) -> None:
+        at_ns = self._now_ns()
+        index = {symbol: i for i, symbol in enumerate(batch.symbols)}
+        room: dict[str, int] = {}
+        daily = batch.interval is Interval.DAY
+        for order in list(self._resting.values()):
+            symbol = order.symbol
+            i = index.get(symbol)
+            if i is None or order.at_ns >= batch.end_ns or batch.close[i] != batch.close[i]:
+                continue
+            if daily or order.at_ns <= batch.start_ns:
+                opened, high, low = rupees(batch.open[i]), rupees(batch.high[i]), rupees(batch.low[i])
+            else:
+                opened = high = low = rupees(batch.close[i])
+            if symbol not in room:
+                spent = self._filled_at_open.get(symbol, 0) if daily else 0
+                room[symbol] = int(batch.volume[i] * self.model.participation) - spent
+            price = self._bar_price(order, opened=opened, high=high, low=low)
+            quantity = min(order.quantity - order.filled, room[symbol])
+            if price is not None and quantity > 0:
+                room[symbol] -= self._fill(order, quantity, price, at_ns, reports)
+
+    def _bar_price(self, order: PaperOrder, *, opened: Paise, high: Paise, low: Paise) -> Paise | None:
+        """Return what a resting order trades at in a bar: the open when it is already better than the limit, else the
+        limit when the range reaches it; worsened by slippage, never beyond the limit or outside the range."""
+        limit, bps = order.limit, self.model.slippage_bps
+        if order.side is Side.BUY:
+            if low > limit:
+                return None
+            price = slipped_price(Side.BUY, min(limit, opened), slippage_bps=bps)
+            return max(low, min(price, limit, high))
+        if high < limit:
+            return None
+        price = slipped_price(Side.SELL, max(limit, opened), slippage_bps=bps)
+        return min(high, max(price, limit, low))
+
+    def _fill(self, order: PaperOrder, quantity: int, price: Paise, at_ns: int, reports: list[OrderReport]) -> int:
+        """Trade, book and report; returns the shares traded."""
+        symbol, side, tag = order.symbol, order.side, order.tag
+        rates, session = self._rates, self._session
+        assert rates is not None and session is not None
+        if side is Side.BUY:
+            # Charges are rounded per trade: many partial fills at the limit can cost a paisa more than was blocked.
+            while quantity and quantity * price * 101 // 100 + 100 > self.account.cash:
+                value = Paise(quantity * price)
+                if value + rates.total(side, value, False) <= self.account.cash:
+                    break
+                quantity -= 1
+            if not quantity:
+                return 0
+        self._trade_count += 1
+        trade_id = f"T{self._prefix}{self._trade_count:06d}"
+        order.filled += quantity
+        self.account.apply_fill(
+            symbol=symbol, side=side, quantity=quantity, price=price, session=session, trade_id=trade_id
+        )
+        self._trades.append(Trade(trade_id, order.broker_order_id, tag, symbol, side, quantity, price, at_ns))
+        remaining = order.quantity - order.filled
+        if side is Side.BUY:
+            value = Paise(remaining * order.limit)
+            blocked = value + rates.total(side, value, False) if remaining else 0
+            self._blocked += blocked - order.blocked
+            order.blocked = blocked
+        else:
+            self._selling[symbol] -= quantity
+        if not remaining:
+            order.status = "complete"
+            del self._resting[tag]
+        report = OrderReport(tag, symbol, side, _FILL, order.broker_order_id, trade_id, quantity, price, at_ns)
+        self._tell(reports, report)
+        return quantity
+
+    def _end(self, order: PaperOrder, status: str, detail: str) -> None:
+        order.status, order.detail = status, detail
+        del self._resting[order.tag]
+        if order.side is Side.BUY:
+            self._blocked -= order.blocked
+            order.blocked = 0
+        else:
+            self._selling[order.symbol] -= order.quantity - order.filled
+
+    # ---- telling -----------------------------------------------------------------------------------------------------
+
+    def _status_report(self, order: PaperOrder, at_ns: int, detail: str) -> OrderReport:
+        kind = _ENDED.get(order.status, ReportKind.ACKNOWLEDGED)
+        return OrderReport(order.tag, order.symbol, order.side, kind, order.broker_order_id, at_ns=at_ns, detail=detail)
+
+    def _tell(self, reports: list[OrderReport], report: OrderReport) -> None:
+        """Add a report, unless the answers to this order are lost: then only reads show the truth."""
+        if not self._silenced or report.tag not in self._silenced:
+            reports.append(report)
+
+    def _commit(self, reports: list[OrderReport]) -> None:
+        """Save, then report: what the daemon hears is on disk."""
+        if self._store is not None:
+            self._store.save(self._state())
+        if not reports:
+            return
+        batch = tuple(reports)
+        if self.model.latency_seconds:
+            assert self._schedule is not None
+            self._schedule(self.model.latency_seconds, lambda: self._deliver(batch))
+        else:
+            self._deliver(batch)
+
+    def _deliver(self, batch: tuple[OrderReport, ...]) -> None:
+        if self._sink is not None:
+            self._sink(batch)
+
+    # ---- durable state -----------------------------------------------------------------------------------------------
+
+    def _set_session(self, session: date) -> None:
+        self._session = session
+        self._rates = self._charges.on(session)
+        self._prefix = f"{session:%Y%m%d}"
+        self._ticks.clear()
+
+    def _state(self) -> PaperState:
+        return PaperState(
+            VERSION,
+            self.account.to_state(),
+            self._session,
+            self._is_open,
+            list(self._book.values()),
+            self._trades,
+            self._order_count,
+            self._trade_count,
+            self._last,
+            self._previous_close,
+            self._volume,
+            self._previous_volume,
+            self._opens,
+            self._filled_at_open,
+            sorted(self._silenced),
+        )
+
+    def _restore(self, state: PaperState) -> None:
+        self.account = Account.from_state(state.account, self._charges)
+        self._is_open = state.is_open
+        self._book = {order.tag: order for order in state.orders}
+        self._resting = {order.tag: order for order in state.orders if order.status == "open"}
+        self._trades = state.trades
+        self._order_count, self._trade_count = state.order_count, state.trade_count
+        self._last, self._previous_close = state.last, state.previous_close
+        self._volume, self._previous_volume = state.volume, state.previous_volume
+        self._opens, self._filled_at_open = state.opens, state.filled_at_open
+        self._silenced = set(state.silenced)
+        for order in self._resting.values():
+            self._blocked += order.blocked
+            if order.side is Side.SELL:
+                self._selling[order.symbol] = self._selling.get(order.symbol, 0) + order.quantity - order.filled
+        if state.session is not None:
+            self._set_session(state.session)
+            if self._now_ns() // _DAY_NS > (state.session - _EPOCH).days:
+                # The day ended while nobody was here: its orders are over, and the book says so to whoever reads it.
+                for order in list(self._resting.values()):
+                    self._end(order, "expired", "the session ended")
+                self._is_open = False
