@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brokers.charges import DeliveryCharges
 from market.calendar import Calendar
-from risk.gate import Gate
-from risk.limits import RiskLimits
 
+from brokers.charges import DeliveryCharges
 from daemon.agenda import Agenda
 from daemon.bus import Bus, Envelope
 from daemon.clock import Clock, ist
@@ -35,6 +33,8 @@ from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.money import to_rupees
 from risk.breakers.board import BreakerBoard
+from risk.gate import Gate
+from risk.limits import RiskLimits
 from tarazu import __version__
 
 

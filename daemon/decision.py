@@ -11,7 +11,6 @@ from math import isfinite
 from typing import Final
 
 import numpy as np
-from risk.gate import Book, Gate, TargetApproval
 
 from daemon.agenda import decision_id
 from daemon.bus import Bus, Envelope, Output
@@ -20,6 +19,7 @@ from daemon.messages import Decided, Move, Outcome, SlotDue, TargetProposed
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.money import Paise
+from risk.gate import Book, Gate, TargetApproval
 from strategies.protocol import StrategyContext
 
 # What a trade is expected to cost, as a fraction of its value: charges of about 0.12 % and some slippage.

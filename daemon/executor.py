@@ -11,13 +11,12 @@ from collections.abc import Callable
 from datetime import date
 from typing import Final
 
-from brokers.orders import TERMINAL, OrderState, order_tag
-from brokers.sizing import affordable, limit_price, slice_order
 from market.calendar import Calendar
 from market.calendar import Phase as MarketPhase
-from risk.gate import Book, Gate, OrderContext
 
+from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.port import ReportKind
+from brokers.sizing import affordable, limit_price, slice_order
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
@@ -40,6 +39,7 @@ from daemon.state import PlanRun, State
 from market.instrument import tick_size
 from market.money import Paise
 from risk.approval import ProposedOrder, Side
+from risk.gate import Book, Gate, OrderContext
 
 _GRACE: Final = "grace"
 _FUNDS_USED: Final = 0.9995

@@ -48,9 +48,7 @@ class Folded:
         return summarise(self.state, self.tally, self.equity, self.initial_equity, self.strategy)
 
 
-def summarise(
-    state: State, tally: Tally, equity: list[float], initial_equity: float, strategy: str
-) -> dict[str, Any]:
+def summarise(state: State, tally: Tally, equity: list[float], initial_equity: float, strategy: str) -> dict[str, Any]:
     """Return the performance figures of a run; replay and report use the same ones."""
     measures = performance.measure(np.array([initial_equity, *equity]))
     mean_equity = float(np.mean(equity)) if equity else initial_equity

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from daemon.clock import Clock
 from daemon.messages import ModelLoaded, TargetProposed
@@ -79,6 +80,8 @@ class StrategyHost:
                 detail = "STRATEGY_HOLD: the strategy holds"
             elif len(target) != len(context.weights):
                 detail = f"STRATEGY_INVALID: {len(target)} weights for {len(context.weights)} instruments"
+            elif not np.isfinite(target).all():
+                detail = "STRATEGY_INVALID: a weight is not a number"
             else:
                 # Six decimals: a decision must not hang on the last bit of one machine's arithmetic.
                 weights = tuple([round(weight, 6) + 0.0 for weight in target.tolist()])

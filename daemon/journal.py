@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS record (
 """
 _INSERT: Final = "INSERT INTO record VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?)"
 _ENCODER: Final = msgspec.json.Encoder()
+_NAMES: Final = {kind: (name, name.encode()) for name, kind in TYPES.items()}
 _DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
 
 
@@ -137,10 +138,10 @@ class Journal:
         """Append one message and return its sequence number. Raises OperatorError after a failed write."""
         if self.failure is not None:
             raise OperatorError(f"journal: {self.failure}")
-        kind = type(message).__name__
+        kind, kind_bytes = _NAMES[type(message)]
         body = _ENCODER.encode(message)
         seq = self.seq = self.seq + 1
-        head = self.head = sha256(b"%b%d|%d|%d|%b|%b" % (self.head, seq, cause, at_ns, kind.encode(), body)).digest()
+        head = self.head = sha256(b"%b%d|%d|%d|%b|%b" % (self.head, seq, cause, at_ns, kind_bytes, body)).digest()
         self._pending.append((seq, cause, at_ns, kind, body, head))
         if not self.durable:
             self.durable_seq = seq

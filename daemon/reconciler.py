@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Final
 
 from brokers.orders import TERMINAL, OrderState
-
 from brokers.port import OrderReport, OrderSnapshot, ReportKind
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import Alert, ReadAccount, SetTimer

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from brokers.charges import DeliveryCharges
-from brokers.paper import FillModel, PaperBroker
 from market.calendar import Calendar, Session
 from market.store import DailyBars
-from risk.limits import RiskLimits
 
+from brokers.charges import DeliveryCharges
+from brokers.paper import FillModel, PaperBroker
 from daemon.bus import Envelope, Output
 from daemon.clock import Clock, VirtualTimeLoop, cpu_seconds, ist_ns, stopwatch
 from daemon.core import Core, announce, build_core
@@ -30,9 +29,11 @@ from daemon.messages import BreakerApproved, BreakerTripped, DaemonStopped, Hist
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
 from daemon.tally import Tally
+from daemon.view import screen
 from market.bar import BarBatch
 from market.errors import BadInput, OperatorError
 from market.money import to_rupees
+from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
 
@@ -97,9 +98,13 @@ class ReplayFeed:
         if batch is not None:
             self.clock.call_at(batch.end_ns, self._emit, batch)
 
-    def _emit(self, batch: BarBatch) -> None:
-        self.broker.on_bars(batch)
-        self.core.bus.post(Lane.MARKET, batch)
+    def _emit(self, received: BarBatch) -> None:
+        batch, rejected = screen(received)
+        if rejected is not None:
+            self.core.bus.post(Lane.MARKET, rejected)
+        if batch is not None:
+            self.broker.on_bars(batch)
+            self.core.bus.post(Lane.MARKET, batch)
         self._next()
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from market.calendar import Calendar
+from market.store import DailyBars
+from strategies.baselines import make_strategy
 
 from daemon.journal import read_journal
 from daemon.messages import (
@@ -32,12 +35,9 @@ from daemon.replay import ReplayResult, replay
 from daemon.settings import DaemonSettings
 from daemon.tally import INTERVENTION
 from market.bar import BarBatch, Interval
-from market.calendar import Calendar
 from market.errors import OperatorError
 from market.money import format_rupees
-from market.store import DailyBars
 from risk.limits import RiskLimits
-from strategies.baselines import make_strategy
 
 BASELINES: Final = ("equal_weight", "buy_and_hold")
 
@@ -140,7 +140,9 @@ class Story:
         for outcome in (Outcome.REFUSED, Outcome.SKIPPED, Outcome.HOLD):
             some = [decision for decision in self.decisions if decision.outcome is outcome]
             if some:
-                reasons = Counter(reason.split(":")[0].split(" ")[0] for decision in some for reason in decision.reasons)
+                reasons = Counter(
+                    reason.split(":")[0].split(" ")[0] for decision in some for reason in decision.reasons
+                )
                 why = ", ".join(f"{name} {count}" for name, count in reasons.most_common(4))
                 lines.append(f"{len(some)} decisions {outcome}: {why}")
         for code, count in self.refusals.most_common(6):
@@ -239,7 +241,8 @@ def _chart(curves: dict[str, list[float]]) -> str:
     for number, (name, values) in enumerate(scaled.items()):
         step = (width - 70) / max(len(values) - 1, 1)
         points = " ".join(
-            f"{60 + i * step:.1f},{pad + (high - value) / span * (height - 2 * pad):.1f}" for i, value in enumerate(values)
+            f"{60 + i * step:.1f},{pad + (high - value) / span * (height - 2 * pad):.1f}"
+            for i, value in enumerate(values)
         )
         colour = _COLOURS[number % len(_COLOURS)]
         parts.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width=2 />")

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apscheduler.triggers.interval import IntervalTrigger
+from market.calendar import Calendar
+
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
-from market.calendar import Calendar
-from risk.limits import RiskLimits
-
 from daemon.agenda import Recurring
 from daemon.clock import IST, Clock, ist, session_day
 from daemon.control import Control, may_stop
@@ -32,7 +31,6 @@ from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog, make_logger
 from daemon.messages import (
-    BarsRejected,
     DaemonStopped,
     HistoryLoaded,
     Lane,
@@ -44,10 +42,11 @@ from daemon.notify import notify, watchdog_seconds
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import StopPlane
-from daemon.view import implausible, without
+from daemon.view import screen
 from market.bar import BarBatch
 from market.errors import BadInput
 from market.feed import FeedClient
+from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
 # Seconds each stage of a shutdown may take; a test adds them up against the unit's TimeoutStopSec.
@@ -204,17 +203,11 @@ class _Running:
         )
         await client.run()
 
-    def _on_batch(self, batch: BarBatch) -> None:
-        wrong = implausible(batch)
-        if wrong:
-            self.core.bus.post(
-                Lane.MARKET,
-                BarsRejected(
-                    session=batch.session, end_ns=batch.end_ns, symbols=wrong, detail="price missing or contradictory"
-                ),
-            )
-            batch = without(batch, wrong)
-        if batch.symbols:
+    def _on_batch(self, received: BarBatch) -> None:
+        batch, rejected = screen(received)
+        if rejected is not None:
+            self.core.bus.post(Lane.MARKET, rejected)
+        if batch is not None:
             self.broker.on_bars(batch)
             self.core.bus.post(Lane.MARKET, batch)
 

@@ -14,7 +14,6 @@ from typing import Final, Protocol
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
 from brokers.orders import TERMINAL, Order, OrderState
-
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
@@ -208,7 +207,9 @@ class State:
         prices, index, account = self.view.prices(), self.view.index, self.account
         return tuple(
             [
-                PositionReading(symbol, quantity, Paise(round(account.average_cost(symbol) or 0)), prices[index[symbol]])
+                PositionReading(
+                    symbol, quantity, Paise(round(account.average_cost(symbol) or 0)), prices[index[symbol]]
+                )
                 for symbol, quantity in account.quantities.items()
                 if quantity
             ]

@@ -10,10 +10,11 @@ from datetime import date
 from math import isfinite
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.messages import HistoryLoaded
+from daemon.messages import BarsRejected, HistoryLoaded
 from market.bar import BarBatch
 from market.money import Paise
 
@@ -32,25 +33,30 @@ def implausible(batch: BarBatch) -> tuple[str, ...]:
     return tuple(wrong)
 
 
-def without(batch: BarBatch, symbols: tuple[str, ...]) -> BarBatch:
-    """Return the batch without some symbols."""
-    keep = [i for i, symbol in enumerate(batch.symbols) if symbol not in symbols]
+def screen(batch: BarBatch) -> tuple[BarBatch | None, BarsRejected | None]:
+    """Return the bars that may be true (None when there are none), and what to say about the others."""
+    wrong = implausible(batch)
+    if not wrong:
+        return batch, None
+    detail = "a price is missing, not positive, or contradicts high and low"
+    rejected = BarsRejected(session=batch.session, end_ns=batch.end_ns, symbols=wrong, detail=detail)
+    keep = [i for i, symbol in enumerate(batch.symbols) if symbol not in wrong]
 
     def pick(column: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(column[i] for i in keep)
+        return tuple([column[i] for i in keep])
 
-    return BarBatch(
-        batch.session,
-        batch.interval,
-        batch.start_ns,
-        batch.end_ns,
-        tuple(batch.symbols[i] for i in keep),
-        pick(batch.open),
-        pick(batch.high),
-        pick(batch.low),
-        pick(batch.close),
-        pick(batch.volume),
+    if not keep:
+        return None, rejected
+    kept = msgspec.structs.replace(
+        batch,
+        symbols=tuple([batch.symbols[i] for i in keep]),
+        open=pick(batch.open),
+        high=pick(batch.high),
+        low=pick(batch.low),
+        close=pick(batch.close),
+        volume=pick(batch.volume),
     )
+    return kept, rejected
 
 
 class MarketView:

@@ -11,6 +11,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from market.calendar import Calendar
+from market.store import read_csv, write_csv
+from market.synthetic import generate
 from rich.console import Console
 from rich.table import Table
 
@@ -21,11 +24,8 @@ from daemon.messages import BreakerTripped, Decided, Outcome, PlanClosed
 from daemon.replay import history_message, replay
 from daemon.report import table
 from daemon.settings import Paths
-from market.calendar import Calendar
 from market.errors import BadInput
 from market.money import format_rupees
-from market.store import read_csv, write_csv
-from market.synthetic import generate
 from tarazu.deployment import Deployment
 from tarazu.reporting import build_report
 
@@ -51,7 +51,9 @@ def run_demo(directory: Path, *, seed: int, timesteps: int) -> None:
     console.print(f"[bold]2  Training[/] SAC, {timesteps} steps, on the sessions before {TRADE_FROM}")
     version = _train(deployment, timesteps, seed, console)
     console.print(f"            {paths.models / version}")
-    console.print(f"[bold]3  Paper[/]    the daemon, {TRADE_FROM} to {TRADE_TO}, in virtual time; every third decision:")
+    console.print(
+        f"[bold]3  Paper[/]    the daemon, {TRADE_FROM} to {TRADE_TO}, in virtual time; every third decision:"
+    )
     _trade(deployment, symbols, version)
     console.print("[bold]4  Report[/]")
     _report(directory, paths, console)
@@ -125,9 +127,7 @@ class _Narrator:
 def _trade(deployment: Deployment, symbols: tuple[str, ...], version: str) -> None:
     settings = deployment.settings(mode="paper")
     paths = deployment.paths
-    strategy, name = deployment.strategy(
-        name=None, model=paths.models / version, symbols=symbols, today=TRADE_FROM
-    )
+    strategy, name = deployment.strategy(name=None, model=paths.models / version, symbols=symbols, today=TRADE_FROM)
     bars = read_csv(paths.market_data).select(symbols)
     log = RecordLog(make_logger(paths.logs("paper") / "daemon.jsonl", console=False), mode="paper")
     replay(

@@ -27,10 +27,11 @@ def run_paper(
     quiet: bool,
 ) -> None:
     """Run the daemon until it is told to stop. A played feed sets the pace: its clock is read first."""
+    from strategies.artifact import active_version
+
     from brokers.paper import FillModel
     from daemon.service import Service
     from market.feed import read_clock
-    from strategies.artifact import active_version
 
     deployment = Deployment.open(root, mode="paper")
     hello = asyncio.run(read_clock(feed_url))
@@ -80,8 +81,9 @@ def run_feed(
 ) -> None:
     """Serve recorded bars until interrupted."""
     from market.calendar import Calendar
-    from market.feed import FeedServer
     from market.store import DailyBars, read_bars
+
+    from market.feed import FeedServer
 
     bars = read_bars(data)
     if isinstance(bars, DailyBars):

@@ -34,4 +34,6 @@ def live() -> None:
     """
     from market.errors import OperatorError
 
-    raise OperatorError("live trading needs a live broker adapter, and this version has the paper broker only: tarazu paper")
+    raise OperatorError(
+        "live trading needs a live broker adapter, and this version has the paper broker only: tarazu paper"
+    )

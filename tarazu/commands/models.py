@@ -34,14 +34,17 @@ def list_(root: Path = Root, as_json: bool = AsJson) -> None:
 
 @app.command()
 def show(
-    version: str = typer.Argument(..., help="A version, or a model directory."), root: Path = Root, as_json: bool = AsJson
+    version: str = typer.Argument(..., help="A version, or a model directory."),
+    root: Path = Root,
+    as_json: bool = AsJson,
 ) -> None:
     """Show a version: universe, data, training, validation; verifies its files.
 
     Example: tarazu models show v1_20261123_093000
     """
-    from market.errors import BadInput
     from strategies.artifact import read_manifest
+
+    from market.errors import BadInput
 
     directory = Path(version) if Path(version).is_dir() else root / "models" / version
     if not directory.is_dir():
