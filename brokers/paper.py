@@ -8,14 +8,12 @@ docs/decisions/0003-paper-fill-model.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from hashlib import blake2b
-from math import isnan
 from typing import Final
 
 from brokers.account import Account, Correction
 from brokers.charges import ChargeRates, DeliveryCharges
+from brokers.paper_market import BarMatch, FillModel, PaperMarket
 from brokers.paper_store import VERSION, PaperOrder, PaperState, PaperStore
 from brokers.port import (
     Capabilities,
@@ -30,8 +28,7 @@ from brokers.port import (
     Trade,
     Unknown,
 )
-from brokers.sizing import slipped_price
-from market.bar import BarBatch, Interval
+from market.bar import BarBatch
 from market.errors import BadInput
 from market.instrument import tick_size
 from market.money import Paise, rupees
@@ -40,6 +37,8 @@ from risk.approval import ApprovedOrder, Side, is_approved
 # Midnight UTC is 05:30 IST, when no market is open: the UTC date is enough to tell that a session is over.
 _DAY_NS: Final = 86_400 * 10**9
 _EPOCH: Final = date(1970, 1, 1)
+__all__ = ["FillModel", "PaperBroker"]
+
 _FILL: Final = ReportKind.FILL
 # What the book shows; an order that expired with the day is listed as cancelled, as brokers do.
 _LISTED: Final = {"expired": "cancelled"}
@@ -48,49 +47,6 @@ _ENDED: Final = {
     "expired": ReportKind.EXPIRED,
     "rejected": ReportKind.REJECTED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FillModel:
-    """How the paper market treats orders.
-
-    `slippage_bps` worsens every price; `participation` is the share of a bar's volume that our fills may be; `band` is
-    the price band as a fraction of the previous close; `latency_seconds` delays reports, not fills. The rest is for
-    tests of unknown outcomes: by tag, or for a fraction of orders chosen by the hash of `seed` and tag, the answer is
-    lost while the order lives (`lost_answer...`), or the request never arrives (`lost_request...`).
-    """
-
-    slippage_bps: float = 0.0
-    participation: float = 0.10
-    band: float = 0.20
-    latency_seconds: float = 0.0
-    lost_answer_tags: frozenset[str] = frozenset()
-    lost_answer_fraction: float = 0.0
-    lost_request_tags: frozenset[str] = frozenset()
-    lost_request_fraction: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        limits = {"slippage_bps": 10_000.0, "participation": 1.0, "band": 1.0, "latency_seconds": 3_600.0}
-        limits |= {"lost_answer_fraction": 1.0, "lost_request_fraction": 1.0}
-        for key, most in limits.items():
-            value = getattr(self, key)
-            if not 0.0 <= value <= most:
-                raise BadInput(f"fill model: {key} is {value}, allowed: 0 to {most:g}")
-
-    def loses(self, tag: str) -> str:
-        """Return what is lost of this order: "", "answer" or "request". The same for the same tag and seed."""
-        if tag in self.lost_answer_tags:
-            return "answer"
-        if tag in self.lost_request_tags:
-            return "request"
-        if not self.lost_answer_fraction and not self.lost_request_fraction:
-            return ""
-        digest = blake2b(f"{self.seed}|{tag}".encode(), digest_size=8).digest()
-        chance = int.from_bytes(digest) / 2**64
-        if chance < self.lost_answer_fraction:
-            return "answer"
-        return "request" if chance < self.lost_answer_fraction + self.lost_request_fraction else ""
 
 
 class PaperBroker:
@@ -129,12 +85,7 @@ class PaperBroker:
         self._trades: list[Trade] = []
         self._order_count = 0
         self._trade_count = 0
-        self._last: dict[str, float] = {}
-        self._previous_close: dict[str, float] = {}
-        self._volume: dict[str, float] = {}
-        self._previous_volume: dict[str, float] = {}
-        self._opens: dict[str, float] = {}
-        self._filled_at_open: dict[str, int] = {}
+        self._market = PaperMarket()
         self._silenced: set[str] = set()
         # Derived from the book and the session; rebuilt after a restart.
         self._blocked = 0
@@ -252,8 +203,8 @@ class PaperBroker:
 
     def prime(self, *, closes: Mapping[str, float], volumes: Mapping[str, float]) -> None:
         """Tell the last session's closes (rupees) and volumes (shares), from which band and open capacity follow."""
-        self._last.update(closes)
-        self._volume.update(volumes)
+        self._market.last.update(closes)
+        self._market.volume.update(volumes)
 
     def start_session(self, session: date, *, elapsed: int = 1) -> None:
         """Open the market of a session: a new book, shares delivered. Repeating it (a restart) changes nothing.
@@ -267,11 +218,7 @@ class PaperBroker:
             self._book.clear()
             self._trades.clear()
             self._silenced.clear()
-            self._opens.clear()
-            self._filled_at_open.clear()
-            self._previous_close.update(self._last)
-            self._previous_volume.update(self._volume)
-            self._volume.clear()
+            self._market.start_session()
             self._order_count = self._trade_count = 0
             self._set_session(session)
         self._is_open = True
@@ -283,7 +230,7 @@ class PaperBroker:
         Together they take at most the participation in the previous session's volume; without a known volume there is
         no such cap.
         """
-        self._opens = {symbol: price for symbol, price in prices.items() if price > 0}
+        self._market.print_open(prices)
         if not self._is_open:
             return
         reports: list[OrderReport] = []
@@ -293,27 +240,17 @@ class PaperBroker:
         self._commit(reports)
 
     def on_bars(self, batch: BarBatch) -> None:
-        """Take in complete bars: match resting orders against them, then remember prices and volumes.
-
-        A bar that ended before an order came cannot fill it; an intraday bar that began before it fills it at the
-        close or not at all, since its range may be older than the order.
-        """
+        """Take in complete bars: match resting orders against them, then remember prices and volumes."""
         reports: list[OrderReport] = []
         if self._resting and self._is_open and batch.session == self._session:
-            self._match_bars(batch, reports)
-        if self._opens:
-            self._opens = {}
-        if isnan(sum(batch.close)):
-            fresh = {symbol: price for symbol, price in zip(batch.symbols, batch.close, strict=True) if price == price}
-            self._last.update(fresh)
-        else:
-            self._last.update(zip(batch.symbols, batch.close, strict=True))
-        if batch.interval is Interval.DAY:
-            self._volume.update(zip(batch.symbols, batch.volume, strict=True))
-        else:
-            volume = self._volume
-            for symbol, traded in zip(batch.symbols, batch.volume, strict=True):
-                volume[symbol] = volume.get(symbol, 0.0) + traded
+            at_ns = self._now_ns()
+            match = BarMatch(batch, self.model, self._market)
+            for order in list(self._resting.values()):
+                quote = match.quote(order.symbol, order.side, order.limit, since_ns=order.at_ns)
+                if quote is not None:
+                    quantity = min(quote[0], order.quantity - order.filled)
+                    match.take(order.symbol, self._fill(order, quantity, quote[1], at_ns, reports))
+        self._market.remember(batch)
         self._commit(reports)
 
     def end_session(self) -> None:
@@ -363,7 +300,7 @@ class PaperBroker:
             tag, symbol, side, ReportKind.ACKNOWLEDGED, order.broker_order_id, "", 0, Paise(0), at_ns
         )
         self._tell(reports, acknowledged)
-        if self._opens:
+        if self._market.opens:
             self._match_open(order, at_ns, reports)
 
     def _refusal(self, order: PaperOrder) -> str:
@@ -375,7 +312,7 @@ class PaperBroker:
             return "market closed"
         if quantity <= 0 or limit <= 0:
             return f"quantity {quantity} or price {limit} is not positive"
-        close = self._previous_close.get(symbol)
+        close = self._market.previous_close.get(symbol)
         tick = self._ticks.get(symbol)
         if tick is None:
             tick = self._ticks[symbol] = tick_size(limit if close is None else rupees(close), self._session)
@@ -398,61 +335,20 @@ class PaperBroker:
     # ---- filling -----------------------------------------------------------------------------------------------------
 
     def _match_open(self, order: PaperOrder, at_ns: int, reports: list[OrderReport]) -> None:
-        symbol, side = order.symbol, order.side
-        opened = self._opens.get(symbol)
+        symbol, market = order.symbol, self._market
+        opened = market.opens.get(symbol)
         if opened is None:
             return
-        price = rupees(opened)
-        if price > order.limit if side is Side.BUY else price < order.limit:
+        price = self.model.open_price(order.side, order.limit, rupees(opened))
+        if price is None:
             return
-        volume = self._previous_volume.get(symbol)
-        remaining = order.quantity - order.filled
-        taken = self._filled_at_open.get(symbol, 0)
-        room = remaining if volume is None else int(volume * self.model.participation) - taken
-        quantity = remaining if remaining <= room else room
-        if quantity > 0:
-            bps = self.model.slippage_bps
-            if bps:
-                price = slipped_price(side, price, slippage_bps=bps)
-                price = min(price, order.limit) if side is Side.BUY else max(price, order.limit)
+        quantity = order.quantity - order.filled
+        room = market.room_at_open(symbol, self.model.participation)
+        if room is not None and room < quantity:
+            quantity = room
+        if quantity:
             filled = self._fill(order, quantity, price, at_ns, reports)
-            self._filled_at_open[symbol] = taken + filled
-
-    def _match_bars(self, batch: BarBatch, reports: list[OrderReport]) -> None:
-        at_ns = self._now_ns()
-        index = {symbol: i for i, symbol in enumerate(batch.symbols)}
-        room: dict[str, int] = {}
-        daily = batch.interval is Interval.DAY
-        for order in list(self._resting.values()):
-            symbol = order.symbol
-            i = index.get(symbol)
-            if i is None or order.at_ns >= batch.end_ns or batch.close[i] != batch.close[i]:
-                continue
-            if daily or order.at_ns <= batch.start_ns:
-                opened, high, low = rupees(batch.open[i]), rupees(batch.high[i]), rupees(batch.low[i])
-            else:
-                opened = high = low = rupees(batch.close[i])
-            if symbol not in room:
-                spent = self._filled_at_open.get(symbol, 0) if daily else 0
-                room[symbol] = int(batch.volume[i] * self.model.participation) - spent
-            price = self._bar_price(order, opened=opened, high=high, low=low)
-            quantity = min(order.quantity - order.filled, room[symbol])
-            if price is not None and quantity > 0:
-                room[symbol] -= self._fill(order, quantity, price, at_ns, reports)
-
-    def _bar_price(self, order: PaperOrder, *, opened: Paise, high: Paise, low: Paise) -> Paise | None:
-        """Return what a resting order trades at in a bar: the open when it is already better than the limit, else the
-        limit when the range reaches it; worsened by slippage, never beyond the limit or outside the range."""
-        limit, bps = order.limit, self.model.slippage_bps
-        if order.side is Side.BUY:
-            if low > limit:
-                return None
-            price = slipped_price(Side.BUY, min(limit, opened), slippage_bps=bps)
-            return max(low, min(price, limit, high))
-        if high < limit:
-            return None
-        price = slipped_price(Side.SELL, max(limit, opened), slippage_bps=bps)
-        return min(high, max(price, limit, low))
+            market.filled_at_open[symbol] = market.filled_at_open.get(symbol, 0) + filled
 
     def _fill(self, order: PaperOrder, quantity: int, price: Paise, at_ns: int, reports: list[OrderReport]) -> int:
         """Trade, book and report; returns the shares traded."""
@@ -545,12 +441,7 @@ class PaperBroker:
             self._trades,
             self._order_count,
             self._trade_count,
-            self._last,
-            self._previous_close,
-            self._volume,
-            self._previous_volume,
-            self._opens,
-            self._filled_at_open,
+            self._market,
             sorted(self._silenced),
         )
 
@@ -561,9 +452,7 @@ class PaperBroker:
         self._resting = {order.tag: order for order in state.orders if order.status == "open"}
         self._trades = state.trades
         self._order_count, self._trade_count = state.order_count, state.trade_count
-        self._last, self._previous_close = state.last, state.previous_close
-        self._volume, self._previous_volume = state.volume, state.previous_volume
-        self._opens, self._filled_at_open = state.opens, state.filled_at_open
+        self._market = state.market
         self._silenced = set(state.silenced)
         for order in self._resting.values():
             self._blocked += order.blocked

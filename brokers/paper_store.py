@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from brokers.account import AccountState
+from brokers.paper_market import PaperMarket
 from brokers.port import Trade
 from market.errors import OperatorError
 from market.money import Paise
@@ -41,7 +42,7 @@ class PaperOrder(msgspec.Struct, gc=False):
 
 
 class PaperState(msgspec.Struct):
-    """Everything the paper broker is between two messages. Prices in rupees, volumes in shares."""
+    """Everything the paper broker is between two messages."""
 
     version: int
     account: AccountState
@@ -51,12 +52,7 @@ class PaperState(msgspec.Struct):
     trades: list[Trade]
     order_count: int
     trade_count: int
-    last: dict[str, float]
-    previous_close: dict[str, float]
-    volume: dict[str, float]
-    previous_volume: dict[str, float]
-    opens: dict[str, float]
-    filled_at_open: dict[str, int]
+    market: PaperMarket
     silenced: list[str]
 
 

@@ -48,7 +48,7 @@ class ReportKind(StrEnum):
     NOT_SENT = "not_sent"  # proved that nothing left this machine (for instance the stop latch)
 
 
-class OrderReport(msgspec.Struct, frozen=True, gc=False):
+class OrderReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One fact about one order, keyed by our tag. Fills carry the broker's trade id and are harmless when repeated."""
 
     tag: str

@@ -78,31 +78,31 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual_now
 
     def _run_once(self) -> None:
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        loop: Any = self  # the stock loop's parts are private; their names have been stable since Python 3.4
+        ready: deque[Any] = loop._ready
+        scheduled: list[Any] = loop._scheduled
         self._turns += 1
         if not ready:
-            while scheduled and scheduled[0]._cancelled:  # type: ignore[attr-defined]
-                self._timer_cancelled_count -= 1
+            while scheduled and scheduled[0]._cancelled:
+                loop._timer_cancelled_count -= 1
                 heappop(scheduled)._scheduled = False
             if scheduled:
-                self._virtual_now = max(self._virtual_now, scheduled[0].when())
+                self._virtual_now = max(self._virtual_now, scheduled[0]._when)
                 due = self._virtual_now + self._clock_resolution
-                while scheduled and scheduled[0].when() < due:
+                while scheduled and scheduled[0]._when < due:
                     handle = heappop(scheduled)
                     handle._scheduled = False
                     ready.append(handle)
         if self._turns % _POLL_EVERY == 0 or not ready:
             # Signals and sockets; with no timer left, only the outside world can continue this run.
-            timeout = 0 if ready or self._stopping else None
-            self._process_events(self._selector.select(timeout))
+            loop._process_events(loop._selector.select(0 if ready or loop._stopping else None))
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:  # type: ignore[attr-defined]
-                handle._run()  # type: ignore[attr-defined]
+            if not handle._cancelled:
+                handle._run()
 
 
-class _ScaledSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _ScaledSelector(selectors.DefaultSelector):
     speed = 1.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

@@ -61,7 +61,7 @@ class Edges:
             SetTimer: self._set_timer,
             DropTimer: self._drop_timer,
             Reply: self._reply,
-            Alert: lambda effect: self.outside.alert(effect),
+            Alert: self._alert,
             ReleaseStop: lambda _: self.outside.release_stop(),
         }
 
@@ -115,6 +115,9 @@ class Edges:
                 for order in effect.orders
             )
         )
+
+    def _alert(self, effect: Alert) -> None:
+        self.outside.alert(effect)
 
     def _cancel(self, effect: CancelOrders) -> None:
         self.outside.broker.cancel(effect.tags)

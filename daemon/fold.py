@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import strategies.performance as performance
 
 from brokers.charges import DeliveryCharges
 from daemon.agenda import Agenda
@@ -19,7 +20,6 @@ from daemon.tally import Tally
 from market.money import to_rupees
 from risk.breakers.board import BreakerBoard
 from risk.limits import RiskLimits
-from strategies import performance
 
 
 class _Fold:

@@ -217,11 +217,9 @@ def read_journal(path: Path) -> Iterator[Record]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
     try:
         head = GENESIS
-        expected = 0
         query = "SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq"
-        for seq, cause, at_ns, kind, text, digest in connection.execute(query):
+        for expected, (seq, cause, at_ns, kind, text, digest) in enumerate(connection.execute(query), 1):
             body = text.encode()
-            expected += 1
             head = _link(head, seq, cause, at_ns, kind, body)
             if seq != expected or head != digest:
                 raise JournalBroken(f"journal {path}: record {expected} is missing or does not match its hash")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ ALERT_EVENTS: Final = (
 _SECRET: Final = ("token", "secret", "password", "api_key", "authorization")
 
 
-def redact(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace the value of any key that looks like a secret."""
     for key in event:
         if any(word in key.lower() for word in _SECRET):
@@ -92,7 +93,7 @@ def redact(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def make_logger(file: Path | None, *, console: bool) -> Any:
     """Return a logger that writes JSON lines to `file`, and to standard error when asked (systemd collects that)."""
-    streams = []
+    streams: list[Any] = []
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         streams.append(file.open("a", buffering=1))

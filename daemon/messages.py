@@ -27,14 +27,14 @@ class Lane(StrEnum):
     MARKET = "market"
 
 
-class _Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class _Message(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Base of what the daemon itself says."""
 
 
 # ---- from the edges --------------------------------------------------------------------------------------------------
 
 
-class DaemonStarted(_Message):
+class DaemonStarted(_Message, frozen=True, kw_only=True):
     """A process took over this journal. The first one sets the opening cash."""
 
     mode: str
@@ -45,13 +45,13 @@ class DaemonStarted(_Message):
     strategy: str
 
 
-class DaemonStopped(_Message):
+class DaemonStopped(_Message, frozen=True, kw_only=True):
     """The process ended in order (a kill leaves no such record)."""
 
     reason: str
 
 
-class HistoryLoaded(_Message):
+class HistoryLoaded(_Message, frozen=True, kw_only=True):
     """The daily closes that the market view started from; `closes` is row-major [sessions, instruments].
 
     `end_ns` is when the last of them became known.
@@ -63,7 +63,7 @@ class HistoryLoaded(_Message):
     closes: tuple[float, ...]
 
 
-class SessionOpened(_Message):
+class SessionOpened(_Message, frozen=True, kw_only=True):
     """Continuous trading of a session begins."""
 
     session: date
@@ -71,20 +71,20 @@ class SessionOpened(_Message):
     close_ns: int
 
 
-class SessionClosed(_Message):
+class SessionClosed(_Message, frozen=True, kw_only=True):
     """A session is over and its last bars are in."""
 
     session: date
 
 
-class SlotDue(_Message):
+class SlotDue(_Message, frozen=True, kw_only=True):
     """A scheduled rebalance is due."""
 
     session: date
     slot: str
 
 
-class TargetProposed(_Message):
+class TargetProposed(_Message, frozen=True, kw_only=True):
     """A strategy's answer. `weights` is None for "hold"; `detail` says why (also: late, failed, invalid)."""
 
     decision_id: str
@@ -96,14 +96,14 @@ class TargetProposed(_Message):
     detail: str = ""
 
 
-class OrderReports(_Message):
+class OrderReports(_Message, frozen=True, kw_only=True):
     """What the broker said about orders; `source` is the stream or the reconciler."""
 
     reports: tuple[OrderReport, ...]
     source: str = "stream"
 
 
-class AccountRead(_Message):
+class AccountRead(_Message, frozen=True, kw_only=True):
     """A complete look at the broker's books; `unknown` names what it did not answer."""
 
     purpose: str
@@ -114,14 +114,14 @@ class AccountRead(_Message):
     unknown: str = ""
 
 
-class DeadlineDue(_Message):
+class DeadlineDue(_Message, frozen=True, kw_only=True):
     """The time for a phase of a plan is up."""
 
     plan_id: str
     phase: str
 
 
-class BarsRejected(_Message):
+class BarsRejected(_Message, frozen=True, kw_only=True):
     """A feed delivered bars that cannot be true; they go no further."""
 
     session: date
@@ -130,7 +130,7 @@ class BarsRejected(_Message):
     detail: str
 
 
-class OperatorCommand(_Message):
+class OperatorCommand(_Message, frozen=True, kw_only=True):
     """A person asked for something; `uid` is the kernel's word for who it was (-1: this process)."""
 
     verb: str
@@ -140,7 +140,7 @@ class OperatorCommand(_Message):
     token: int = 0
 
 
-class ModelLoaded(_Message):
+class ModelLoaded(_Message, frozen=True, kw_only=True):
     """A model artifact was verified and will be used from the next decision on, or was refused."""
 
     version: str
@@ -149,7 +149,7 @@ class ModelLoaded(_Message):
     detail: str = ""
 
 
-class ComponentFailed(_Message):
+class ComponentFailed(_Message, frozen=True, kw_only=True):
     """Part of the daemon ended with an error; trading halts, control stays."""
 
     component: str
@@ -168,7 +168,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
-class Move(_Message):
+class Move(_Message, frozen=True, kw_only=True):
     """The planned change of one holding: whole shares before and after, at a reference price in paise."""
 
     symbol: str
@@ -177,7 +177,7 @@ class Move(_Message):
     reference: Paise
 
 
-class Decided(_Message):
+class Decided(_Message, frozen=True, kw_only=True):
     """A decision and, when approved, its frozen plan. At most one per slot and session."""
 
     decision_id: str
@@ -205,7 +205,7 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-class OrdersIntended(_Message):
+class OrdersIntended(_Message, frozen=True, kw_only=True):
     """Orders that are about to be sent, each at most once. Durable before the first byte leaves."""
 
     plan_id: str
@@ -215,7 +215,7 @@ class OrdersIntended(_Message):
     deadline_ns: int
 
 
-class OrdersRefused(_Message):
+class OrdersRefused(_Message, frozen=True, kw_only=True):
     """Orders that the gate refused, with its reasons; they were not sent."""
 
     plan_id: str
@@ -223,14 +223,14 @@ class OrdersRefused(_Message):
     refusals: tuple[tuple[str, str], ...]
 
 
-class CancelRequested(_Message):
+class CancelRequested(_Message, frozen=True, kw_only=True):
     """Open orders are being cancelled."""
 
     tags: tuple[str, ...]
     why: str
 
 
-class PlanClosed(_Message):
+class PlanClosed(_Message, frozen=True, kw_only=True):
     """The end of a decision: what was not done, and what it cost."""
 
     plan_id: str
@@ -243,7 +243,7 @@ class PlanClosed(_Message):
     why: str = ""
 
 
-class BreakerTripped(_Message):
+class BreakerTripped(_Message, frozen=True, kw_only=True):
     """A circuit breaker latched; only pause time and a human approval together clear it."""
 
     name: str
@@ -252,14 +252,14 @@ class BreakerTripped(_Message):
     detail: str = ""
 
 
-class BreakerApproved(_Message):
+class BreakerApproved(_Message, frozen=True, kw_only=True):
     """A person approved going on after a trip. The pause must have passed as well."""
 
     uid: int
     reason: str
 
 
-class Reconciled(_Message):
+class Reconciled(_Message, frozen=True, kw_only=True):
     """The broker's books and the ledger were compared."""
 
     purpose: str
@@ -267,7 +267,7 @@ class Reconciled(_Message):
     detail: str = ""
 
 
-class Halted(_Message):
+class Halted(_Message, frozen=True, kw_only=True):
     """No new orders from here on, until the cause is cleared."""
 
     cause: str
@@ -275,14 +275,14 @@ class Halted(_Message):
     uid: int = -1
 
 
-class Resumed(_Message):
+class Resumed(_Message, frozen=True, kw_only=True):
     """A person cleared the halt, with a reason."""
 
     uid: int
     reason: str
 
 
-class ResumePrepared(_Message):
+class ResumePrepared(_Message, frozen=True, kw_only=True):
     """First step of going on: a summary was shown with this nonce."""
 
     uid: int

@@ -184,10 +184,12 @@ def replay(
         tally = Tally()
         core.bus.on_record = tally.record
         if observer is not None:
-            core.bus.on_record = lambda message, envelope: (
-                tally.record(message, envelope),
-                observer(core, message, envelope),
-            )
+
+            def record(message: Any, envelope: Envelope) -> None:
+                tally.record(message, envelope)
+                observer(core, message, envelope)
+
+            core.bus.on_record = record
         began, cpu_began = stopwatch(), cpu_seconds()
         _drive(core, clock, broker, bars, sessions, opens, history, strategy)
         if core.bus.failed is not None:
@@ -249,7 +251,7 @@ def _drive(
         until=sessions[-1].day,
         on_open=on_open,
         on_close=lambda session: broker.end_session(),
-        on_end=lambda: loop.call_soon(_stop_when_idle, core, finish),
+        on_end=lambda: _stop_when_idle(core, finish),
         every_sessions=core.settings.every_sessions,
     )
     announce(core, strategy=strategy.name, history=history)
@@ -273,7 +275,7 @@ def _opening_prints(opens: DailyBars | None) -> Any:
     if opens is None:
         return lambda day: None
     days = opens.days.astype("datetime64[D]").tolist()
-    rows = {day: row for day, row in zip(days, opens.open.tolist(), strict=True)}
+    rows = dict(zip(days, opens.open.tolist(), strict=True))
     symbols = opens.symbols
 
     def prints(day: date) -> dict[str, float] | None:

@@ -162,7 +162,7 @@ class _Running:
         try:
             await self.broker.open()
             await control.start()
-            core.journal.start(lambda: loop.call_soon_threadsafe(self._journal_moved))
+            core.journal.start(self._wake)
             today = session_day(self.clock.now_ns())
             announce(core, strategy=service.strategy.name, history=self._missing_history(today))
             bus.start()
@@ -241,8 +241,9 @@ class _Running:
     def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
         self.core.bus.post_threadsafe(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
 
-    def _journal_moved(self) -> None:
-        self.core.bus.release()
+    def _wake(self) -> None:
+        """Called from the journal's thread: what was held may be durable now."""
+        self.clock.loop.call_soon_threadsafe(self.core.bus.release)
 
     def _on_failure(self, reason: str) -> None:
         """The dispatch stopped: latch, withdraw open orders directly at the broker, stay up to be asked."""

@@ -7,7 +7,7 @@ class TarazuError(Exception):
     """Root of every error that the product raises on purpose."""
 
 
-class BadInput(TarazuError):  # noqa: N818 - the name says what it is to the person who reads it
+class BadInput(TarazuError):
     """A file, key or argument is wrong: one clear line, exit code 2, nothing was changed."""
 
 
@@ -15,5 +15,5 @@ class OperatorError(TarazuError):
     """Stop: a person must act before this can go on."""
 
 
-class DependencyFailed(TarazuError):  # noqa: N818
+class DependencyFailed(TarazuError):
     """A broker or the network failed: exit code 3."""

@@ -8,7 +8,8 @@ prices:
 
 * max weight and budget hold exactly, for everything that can be traded;
 * turnover holds, except by less than one share of each sale that max weight or budget forces;
-* min weight holds up to less than one share of that instrument (a share may cost more than the rest of the cash).
+* min weight holds up to less than one share of that instrument (a share may cost more than the cash that is left), and
+  less what its purchase gave back for such a forced sale.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def whole_shares(
     tradable = bounds.tradable
     cap = bounds.max_weight * equity
     shares: list[int] = []
-    over: list[tuple[float, int]] = []
+    over: list[int] = []
     gross = traded = 0
     wanted_gross = wanted_traded = 0.0
     for i, (weight, have, price) in enumerate(zip(weights, held, prices, strict=True)):
@@ -57,18 +58,18 @@ def whole_shares(
         shares.append(count)
         gross += count * price
         traded += abs(count - have) * price
-        if count > exact:
-            over.append((count - exact, i))
+        if count > exact + _WHOLE:
+            over.append(i)
 
     most_gross = max(bounds.budget * equity, wanted_gross if tradable is not None else 0.0)
-    if gross > most_gross and over:
-        over.sort(reverse=True)
-        for _, i in over:
-            if gross <= most_gross:
-                break
-            shares[i] -= 1
-            gross -= prices[i]
-            traded += prices[i] if shares[i] < held[i] else -prices[i]
+    while gross > most_gross and over:
+        # The cheapest single share that is enough, or else the dearest; all of them together always are.
+        enough = [i for i in over if prices[i] >= gross - most_gross]
+        i = min(enough, key=prices.__getitem__) if enough else max(over, key=prices.__getitem__)
+        over.remove(i)
+        shares[i] -= 1
+        gross -= prices[i]
+        traded += prices[i]
     most_traded = max(2.0 * bounds.turnover * equity, wanted_traded)
     if traded > most_traded:
         traded, gross = _buy_less(shares, held, prices, traded=traded, gross=gross, most=most_traded)

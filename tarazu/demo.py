@@ -91,7 +91,7 @@ def _train(deployment: Deployment, timesteps: int, seed: int, console: Console) 
         log_dir=deployment.paths.root / "logs" / "training",
     )
     activate(deployment.paths.models, directory.name)
-    return directory.name
+    return str(directory.name)
 
 
 class _Narrator:

@@ -133,7 +133,7 @@ def test_late_news_of_yesterday_is_booked_once_with_yesterdays_ids() -> None:
     it = account()
     it.trade(Side.BUY, 10, 100.0, trade="7")
     it.start_session(day(1))
-    late = dict(symbol="SBIN", side=Side.BUY, quantity=10, price=rupees(100), session=MONDAY)
+    late = {"symbol": "SBIN", "side": Side.BUY, "quantity": 10, "price": rupees(100), "session": MONDAY}
     assert it.apply_fill(**late, trade_id="7") == 0
     assert it.apply_fill(**late, trade_id="8") > 0
     assert it.apply_fill(**late, trade_id="8") == 0

@@ -23,7 +23,7 @@ def test_a_limit_is_the_offset_away_on_the_tick() -> None:
     assert limit_price(Side.BUY, rupees(1_000), offset=0.005, tick=Paise(5)) == rupees(1_005)
     assert limit_price(Side.SELL, rupees(1_000), offset=0.005, tick=Paise(5)) == rupees(995)
     assert limit_price(Side.BUY, rupees(999.95), offset=0.005, tick=Paise(5)) == rupees(1_004.90)  # 1004.9497 down
-    assert limit_price(Side.SELL, rupees(999.95), offset=0.005, tick=Paise(5)) == rupees(994.95)  # 994.95025 up to..
+    assert limit_price(Side.SELL, rupees(999.95), offset=0.005, tick=Paise(5)) == rupees(995)  # 994.95025 up
     assert limit_price(Side.BUY, Paise(3), offset=0.0, tick=Paise(5)) == 5  # never zero
 
 

@@ -56,7 +56,7 @@ def test_no_limit_is_crossed_that_the_weights_kept(book):
 
     for s, p, w, f in zip(shares, prices, weights, free, strict=True):
         if f:
-            assert s * p > min(w, limits.min_weight) * equity - 2 * p or not bought
+            assert s * p > min(w, limits.min_weight) * equity - p - sum(sold) - slack
 
 
 def test_a_weight_that_is_a_whole_number_of_shares_is_that_number():

@@ -1,0 +1,178 @@
+"""Each breaker: its baseline, its scope, and that it trips at its limit."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market.money import Paise, rupees
+from risk.breakers.base import PositionReading, Reading
+from risk.breakers.daily_loss import DailyLoss
+from risk.breakers.drawdown import Drawdown
+from risk.breakers.portfolio_value import PortfolioValue
+from risk.breakers.single_stock import SingleStockLoss
+from risk.breakers.weekly_loss import WeeklyLoss
+from risk.limits import RiskLimits
+from risk.schema import CircuitBreakers
+
+MONDAY = date(2025, 6, 2)
+LAKH = rupees(100_000)
+
+
+def reading(equity: float, **changes: object) -> Reading:
+    values: dict[str, object] = {"at_ns": 0, "session": MONDAY, "equity": rupees(equity)}
+    return Reading(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def limits(**keys: object) -> RiskLimits:
+    return RiskLimits(circuit_breakers=CircuitBreakers(**keys))  # type: ignore[arg-type]
+
+
+def holding(symbol: str, entry: float, last: float, quantity: int = 10) -> PositionReading:
+    return PositionReading(symbol, quantity, rupees(entry), rupees(last))
+
+
+# ---- drawdown
+
+
+def test_drawdown_trips_at_the_limit_and_counts_deposits_as_neither_gain_nor_loss():
+    breaker = Drawdown(limit=0.15, peak=LAKH)
+    breaker, verdict = breaker.observe(reading(86_000))
+    assert not verdict.tripped and verdict.headroom == pytest.approx(0.01)
+    breaker, verdict = breaker.observe(reading(136_000, net_deposit=rupees(50_000)))
+    assert not verdict.tripped
+    breaker, verdict = breaker.observe(reading(127_500))
+    assert verdict.tripped
+
+
+def test_drawdown_counts_a_withdrawal_as_no_loss():
+    breaker, verdict = Drawdown(limit=0.15, peak=LAKH).observe(reading(60_000, net_deposit=rupees(-40_000)))
+    assert verdict.used == 0.0 and breaker.peak == rupees(60_000)
+
+
+@given(st.lists(st.integers(100, 10**9), min_size=2, max_size=30))
+def test_headroom_never_improves_while_equity_falls(path):
+    breaker = Drawdown(limit=0.15, peak=Paise(1))
+    last = None
+    for equity in path:
+        breaker, verdict = breaker.observe(reading(equity / 100.0))
+        if last is not None and equity < last[0]:
+            assert verdict.headroom <= last[1].headroom
+        last = (equity, verdict)
+
+
+# ---- daily loss
+
+
+def test_daily_loss_is_measured_from_the_last_sessions_close():
+    breaker = DailyLoss.of(RiskLimits(), LAKH)
+    breaker, verdict = breaker.observe(reading(97_000, previous_close_equity=rupees(100_000)))
+    assert verdict.used == pytest.approx(0.03) and not verdict.tripped
+    breaker, verdict = breaker.observe(reading(95_000, previous_close_equity=rupees(100_000)))
+    assert verdict.tripped
+    tomorrow = reading(95_000, session=MONDAY + timedelta(days=1), previous_close_equity=rupees(95_000))
+    assert breaker.observe(tomorrow)[1].used == 0.0
+
+
+def test_daily_loss_counts_an_overnight_gap():
+    breaker = DailyLoss.of(RiskLimits(), LAKH)
+    assert breaker.observe(reading(94_000, previous_close_equity=rupees(100_000)))[1].tripped
+
+
+def test_daily_loss_does_not_take_a_deposit_for_a_gain_or_a_withdrawal_for_a_loss():
+    breaker = DailyLoss.of(RiskLimits(), LAKH)
+    breaker, verdict = breaker.observe(
+        reading(146_000, previous_close_equity=rupees(100_000), net_deposit=rupees(50_000))
+    )
+    assert verdict.used == pytest.approx(4_000 / 150_000)
+    breaker, verdict = breaker.observe(reading(46_000, net_deposit=rupees(-100_000)))
+    assert verdict.used == pytest.approx(4_000 / 50_000) and verdict.tripped
+
+
+def test_daily_loss_on_the_first_session_ever_starts_from_the_first_reading():
+    breaker, verdict = DailyLoss.of(RiskLimits(), LAKH).observe(reading(80_000))
+    assert verdict.used == 0.0 and breaker.baseline == rupees(80_000)
+
+
+def test_daily_loss_in_rupees_counts_when_it_is_the_tighter_one():
+    breaker = DailyLoss.of(limits(max_daily_loss_absolute=2_000.0), LAKH)
+    assert not breaker.observe(reading(98_001, previous_close_equity=LAKH))[1].tripped
+    _, verdict = breaker.observe(reading(98_000, previous_close_equity=LAKH))
+    assert verdict.tripped and verdict.limit == pytest.approx(0.02)
+
+
+# ---- weekly loss
+
+
+def test_weekly_loss_adds_up_over_the_sessions_of_a_week_and_starts_again_on_monday():
+    breaker = WeeklyLoss.of(RiskLimits(), LAKH)
+    close = 100_000.0
+    for day, equity in enumerate((97_000, 94_000, 91_000)):
+        now = reading(equity, session=MONDAY + timedelta(days=day), previous_close_equity=rupees(close))
+        breaker, verdict = breaker.observe(now)
+        assert not verdict.tripped
+        close = equity
+    breaker, verdict = breaker.observe(reading(90_000, session=MONDAY + timedelta(days=3)))
+    assert verdict.tripped
+    next_week = reading(89_000, session=MONDAY + timedelta(days=7), previous_close_equity=rupees(90_000))
+    assert breaker.observe(next_week)[1].used == pytest.approx(1 / 90)
+
+
+def test_weekly_loss_knows_the_turn_of_the_year_as_one_week():
+    breaker, _ = WeeklyLoss.of(RiskLimits(), LAKH).observe(reading(100_000, session=date(2025, 12, 31)))
+    breaker, verdict = breaker.observe(reading(89_000, session=date(2026, 1, 1), previous_close_equity=LAKH))
+    assert verdict.tripped
+
+
+# ---- single stock, portfolio value
+
+
+def test_single_stock_loss_is_measured_from_the_price_paid_and_names_the_worst():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH)
+    now = reading(100_000, positions=(holding("SBIN", 100, 95), holding("AXISBANK", 100, 92), holding("TCS", 10, 30)))
+    _, verdict = breaker.observe(now)
+    assert verdict.tripped and verdict.detail == "AXISBANK" and verdict.used == pytest.approx(0.08)
+
+
+def test_single_stock_loss_ignores_what_is_no_longer_held():
+    _, verdict = SingleStockLoss.of(RiskLimits(), LAKH).observe(
+        reading(100_000, positions=(holding("SBIN", 100, 50, quantity=0),))
+    )
+    assert verdict.used == 0.0
+
+
+def test_single_stock_loss_after_an_approved_resume_counts_what_comes_on_top():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH)
+    breaker = breaker.restart(reading(100_000, positions=(holding("SBIN", 100, 90),)))
+    assert not breaker.observe(reading(1, positions=(holding("SBIN", 100, 89),)))[1].tripped
+    assert breaker.observe(reading(1, positions=(holding("SBIN", 100, 82),)))[1].tripped
+    # Bought again: the average price is another one, and the acceptance is void.
+    assert breaker.observe(reading(1, positions=(holding("SBIN", 98, 89),)))[1].tripped
+
+
+def test_portfolio_value_is_measured_against_what_was_put_in():
+    breaker = PortfolioValue.of(RiskLimits(), LAKH)
+    breaker, verdict = breaker.observe(reading(130_500, net_deposit=rupees(50_000)))
+    assert not verdict.tripped
+    assert breaker.observe(reading(120_001))[1].tripped is False
+    assert breaker.observe(reading(120_000))[1].tripped
+
+
+@pytest.mark.parametrize("kind", [DailyLoss, WeeklyLoss, Drawdown, PortfolioValue])
+def test_an_account_with_nothing_left_has_lost_everything(kind):
+    breaker = kind.of(RiskLimits(), Paise(0))
+    _, verdict = breaker.observe(reading(-1, previous_close_equity=Paise(0)))
+    assert verdict.tripped
+
+
+@pytest.mark.parametrize("kind", [DailyLoss, WeeklyLoss, Drawdown, PortfolioValue])
+def test_a_restarted_breaker_measures_from_the_reading_and_does_not_count_its_deposit_twice(kind):
+    now = reading(70_000, net_deposit=rupees(10_000), previous_close_equity=LAKH)
+    breaker = kind.of(RiskLimits(), LAKH)
+    breaker, verdict = breaker.observe(reading(60_000, previous_close_equity=LAKH))
+    assert verdict.tripped
+    _, verdict = breaker.restart(now).observe(now)
+    assert verdict.used == pytest.approx(0.0)
