@@ -71,6 +71,11 @@ class Agenda:
         self._decided: dict[tuple[date, str], str] = {}
         self._asked: set[tuple[date, str]] = set()
 
+    def add(self, slot: Slot) -> None:
+        """Add a slot to the schedule."""
+        self.slots = (*self.slots, slot)
+        self._by_name[slot.name] = slot
+
     def decided(self, message: Decided) -> None:
         """Note that a slot's decision was made, whatever its outcome."""
         self._decided[message.session, message.slot] = message.decision_id

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Final
 
+import msgspec
+
 from market.calendar import Calendar
 from market.calendar import Phase as MarketPhase
 
@@ -88,7 +90,7 @@ class Executor:
         moves = [move for move in moves if self._may_trade(move.symbol, envelope)]
         if not moves:
             return self._after(run, phase, envelope)
-        book = self._book(envelope)
+        book = self._frozen(run, self._book(envelope))
         proposals = self._proposals(run, moves, side, book)
         approved, refused = self.gate.review_orders(proposals, self._context(run, book))
         outputs: list[Output] = []
@@ -101,7 +103,8 @@ class Executor:
             kept = {order.tag for order in approved}
             proposals = [proposal for proposal in proposals if proposal.tag in kept]
         plan_id = run.plan.decision_id
-        deadline = envelope.at_ns + self.settings.execution.timeout_minutes * 60 * 10**9
+        minutes = min(self.settings.execution.timeout_minutes, self.gate.limits.execution.order_timeout_minutes)
+        deadline = envelope.at_ns + int(minutes * 60 * 10**9)
         outputs += [
             OrdersIntended(
                 plan_id=plan_id,
@@ -114,6 +117,12 @@ class Executor:
             SetTimer(plan_id, deadline, DeadlineDue(plan_id=plan_id, phase=phase)),
         ]
         return outputs
+
+    def _frozen(self, run: PlanRun, book: Book) -> Book:
+        """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through."""
+        references = {move.symbol: move.reference for move in run.plan.moves}
+        prices = tuple([references.get(s, price) for s, price in zip(book.symbols, book.prices, strict=True)])
+        return msgspec.structs.replace(book, prices=prices, equity=run.plan.equity)
 
     def _after(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         if phase is Phase.SELLS:
@@ -161,13 +170,16 @@ class Executor:
         quantities = state.account.quantities
         open_orders = state.open_orders()
         open_buys: dict[str, int] = {}
+        sellable = quantities
         for order in open_orders:
             if order.side is Side.BUY:
-                open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.quantity - order.filled
+                open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.remaining
+            else:
+                sellable = {**sellable, order.symbol: sellable.get(order.symbol, 0) - order.remaining}
         return OrderContext(
             book=book,
             available=self.available_cash(),
-            sellable=quantities,
+            sellable=sellable,
             priced_not_before_ns=self._priced_not_before(book.session),
             halted=bool(state.halts) or bool(state.board is not None and state.board.latched),
             open_buys=open_buys,

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from daemon.clock import stopwatch
 from daemon.messages import TYPES
 from market.errors import OperatorError
 
@@ -103,6 +104,7 @@ class Journal:
         self.head = GENESIS
         self.durable_seq = 0
         self.failure: str | None = None
+        self.last_commit_seconds = 0.0
         # A deque: the loop appends at one end while the writer thread takes from the other.
         self._pending: deque[_Row] = deque()
         self._closing = False
@@ -169,10 +171,12 @@ class Journal:
         return [pending.popleft() for _ in range(len(pending))]
 
     def _commit(self, batch: list[_Row]) -> None:
+        began = stopwatch()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany(_INSERT, batch)
             self._connection.execute("COMMIT")
+            self.last_commit_seconds = stopwatch() - began
         except sqlite3.Error:
             # The transaction may be gone already (a full disk rolls back by itself).
             if self._connection.in_transaction:

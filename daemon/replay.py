@@ -236,6 +236,7 @@ def _drive(
 
     core.bus.on_failure = finish
     printed = _opening_prints(opens)
+    _prime(broker, opens, sessions[0].day)
 
     def on_open(session: Session) -> None:
         broker.start_session(session.day)
@@ -269,6 +270,18 @@ def _stop_when_idle(core: Core, finish: Any) -> None:
         return
     core.bus.post(Lane.CONTROL, DaemonStopped(reason="the replay is over"))
     core.clock.loop.call_soon(finish)
+
+
+def _prime(broker: PaperBroker, bars: DailyBars | None, start: date) -> None:
+    """Tell the paper broker the session before: its price band and its capacity at the open follow from that."""
+    before = 0 if bars is None else int(np.searchsorted(bars.days.astype("datetime64[D]"), np.datetime64(start)))
+    if bars is not None and before:
+        row = before - 1
+        known = [i for i in range(len(bars.symbols)) if np.isfinite(bars.close[row, i])]
+        broker.prime(
+            closes={bars.symbols[i]: float(bars.close[row, i]) for i in known},
+            volumes={bars.symbols[i]: float(bars.volume[row, i]) for i in known},
+        )
 
 
 def _opening_prints(opens: DailyBars | None) -> Any:

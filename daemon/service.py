@@ -165,6 +165,7 @@ class _Running:
             core.journal.start(self._wake)
             today = session_day(self.clock.now_ns())
             announce(core, strategy=service.strategy.name, history=self._missing_history(today))
+            self._obey_latch()
             bus.start()
             driver.start()
             if service.load_active is not None:
@@ -178,6 +179,14 @@ class _Running:
             notify("STOPPING=1")
             models.stop()
             await self._shut_down(driver, control)
+
+    def _obey_latch(self) -> None:
+        """A stop that was engaged before this start is on record from its first moment."""
+        if self.latch.engaged():
+            said = self.latch.read()
+            verb = "cancel" if said.get("mode") == "cancel" else "halt"
+            reason = f"latch from before the start: {said.get('reason', '')}"
+            self.core.bus.post(Lane.CONTROL, OperatorCommand(verb=verb, uid=int(said.get("uid", -1)), reason=reason))
 
     def _missing_history(self, today: Any) -> HistoryLoaded | None:
         history = self.service.history(today)

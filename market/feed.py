@@ -90,22 +90,25 @@ class FeedClient:
     async def run(self) -> None:
         """Deliver until the feed says that it is over, or this task is cancelled."""
         attempt = 0
-        while not self.ended:
+        while True:
             try:
                 async for batch in self._connected():
                     attempt = 0
                     if batch.end_ns > self.after_ns:
                         self.after_ns = batch.end_ns
                         self.on_batch(batch)
-                if self.ended:
-                    return
                 reason = "the connection closed"
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
                 reason = f"{type(error).__name__}: {error}"
+            if self._is_over():
+                return
             delay = _RECONNECT[min(attempt, len(_RECONNECT) - 1)]
             attempt += 1
             self.on_state("lost", f"{reason}; again in {delay:g} s")
             await asyncio.sleep(delay)
+
+    def _is_over(self) -> bool:
+        return self.ended
 
     async def _connected(self) -> AsyncIterator[BarBatch]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0)

@@ -155,7 +155,7 @@ class Batch:
         context, book, rules = self._context, self._context.book, self._rules
         reasons: list[Reason] = []
         symbol, quantity, limit = order.symbol, order.quantity, order.limit
-        buying = order.side is Side.BUY
+        buying = order.side == Side.BUY
         code = ReasonCode
 
         if context.halted and (buying or not context.flatten):
@@ -165,7 +165,7 @@ class Batch:
             reasons.append(Reason(code.ORDER_TAG_INVALID, symbol, detail=tag[:40]))
         if tag in self._tags or tag in context.tags_used:
             reasons.append(Reason(code.ORDER_TAG_USED, symbol, detail=tag[:40]))
-        if self._sides.get(symbol, order.side) is not order.side:
+        if self._sides.get(symbol, order.side) != order.side:
             reasons.append(Reason(code.ORDER_BOTH_SIDES, symbol))
         if symbol in context.blocked:
             reasons.append(Reason(code.ORDER_SYMBOL_BLOCKED, symbol))
@@ -224,7 +224,7 @@ class Batch:
         self._tags.add(order.tag)
         self._sides[symbol] = order.side
         self._traded += worth
-        if order.side is Side.BUY:
+        if order.side == Side.BUY:
             self._available -= int(quantity * order.limit * (1.0 + CHARGES_MARGIN)) + 1
             self._positions[self._index[symbol]] += quantity
             self._gross += worth

@@ -131,3 +131,12 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
         if self.limit is not None:
             line += f", limit {self.limit:.6g}"
         return line
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def reason_table() -> str:
+    """Return all codes with their sentences as a Markdown table, for the documentation."""
+    rows = [f"| `{code}` | {sentence} |" for code, sentence in EXPLANATIONS.items()]
+    return "\n".join(["| code | what it says |", "|---|---|", *rows])

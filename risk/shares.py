@@ -22,6 +22,8 @@ from risk.projection import Bounds
 
 # A weight times equity over price that is an integer up to this many shares is that integer.
 _WHOLE: Final = 1e-7
+# Limits are compared with this slack, as a fraction of equity, for the rounding of floats only (as order checks do).
+_ROUNDING: Final = 1e-9
 
 
 def whole_shares(
@@ -33,7 +35,8 @@ def whole_shares(
     worse.
     """
     tradable = bounds.tradable
-    cap = bounds.max_weight * equity
+    slack = _ROUNDING * equity
+    cap = bounds.max_weight * equity + slack
     shares: list[int] = []
     over: list[int] = []
     gross = traded = 0
@@ -61,7 +64,7 @@ def whole_shares(
         if count > exact + _WHOLE:
             over.append(i)
 
-    most_gross = max(bounds.budget * equity, wanted_gross if tradable is not None else 0.0)
+    most_gross = max(bounds.budget * equity, wanted_gross if tradable is not None else 0.0) + slack
     while gross > most_gross and over:
         # The cheapest single share that is enough, or else the dearest; all of them together always are.
         enough = [i for i in over if prices[i] >= gross - most_gross]
@@ -70,7 +73,7 @@ def whole_shares(
         shares[i] -= 1
         gross -= prices[i]
         traded += prices[i]
-    most_traded = max(2.0 * bounds.turnover * equity, wanted_traded)
+    most_traded = max(2.0 * bounds.turnover * equity, wanted_traded) + slack
     if traded > most_traded:
         traded, gross = _buy_less(shares, held, prices, traded=traded, gross=gross, most=most_traded)
 

@@ -35,8 +35,11 @@ def run_paper(
 
     deployment = Deployment.open(root, mode="paper")
     hello = asyncio.run(read_clock(feed_url))
+    heard = stopwatch()
     loop = ScaledTimeLoop(hello.speed)
-    clock = Clock(loop, hello.now_ns - int(loop.time() * NS))
+    # A played second may be a few milliseconds: what passed since the feed told its time counts at the feed's pace.
+    now_ns = hello.now_ns + int((stopwatch() - heard) * hello.speed * NS)
+    clock = Clock(loop, now_ns - int(loop.time() * NS))
     settings = deployment.settings(mode="paper", settle=settle)
     today = session_day(clock.now_ns())
     symbols = settings.symbols

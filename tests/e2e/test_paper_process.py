@@ -1,0 +1,128 @@
+"""Paper trading as real processes on the real loop: a played feed, signals, kills, a second daemon, a stop."""
+
+import json
+import os
+import signal
+import subprocess
+from datetime import date
+
+import pytest
+
+FIRST, SECOND = date(2024, 6, 5), date(2024, 6, 6)
+
+pytestmark = pytest.mark.slow
+
+
+def day_one(deployment):
+    url = deployment.feed(FIRST, speed=600.0)
+    deployment.finish(deployment.daemon(url, "equal_weight"))
+    assert deployment.orders(FIRST)
+    return deployment
+
+
+def day_two_undisturbed(deployment):
+    url = deployment.feed(SECOND)
+    deployment.finish(deployment.daemon(url, "inverse_volatility"))
+
+
+@pytest.mark.timeout(240)
+def test_sigterm_or_kill_in_the_middle_of_a_rebalance_leaves_the_day_with_the_same_orders(deployment, tmp_path):
+    day_one(deployment)
+    undisturbed = deployment.copy(tmp_path / "undisturbed")
+    terminated = deployment.copy(tmp_path / "terminated")
+    killed = deployment.copy(tmp_path / "killed")
+    deployment.others += [undisturbed, terminated, killed]
+
+    for disturbed, number in ((undisturbed, None), (terminated, signal.SIGTERM), (killed, signal.SIGKILL)):
+        url = disturbed.feed(SECOND)
+        before = len(disturbed.log())
+        daemon = disturbed.daemon(url, "inverse_volatility")
+        if number is not None:
+            disturbed.wait_for("orders.intended", since=before)
+            daemon.send_signal(number)
+            disturbed.finish(daemon, expect=0 if number == signal.SIGTERM else -number)
+            daemon = disturbed.daemon(url, "inverse_volatility")
+        disturbed.finish(daemon)
+
+    expected = undisturbed.broker_orders(SECOND)
+    sides = {order[2] for order in expected}
+    assert sides == {"buy", "sell"}, "the day has both phases"
+    assert terminated.orders(SECOND) == undisturbed.orders(SECOND)
+    assert terminated.broker_orders(SECOND) == expected
+    # A kill may fall between record and send: what was sent is then a part, and nothing was sent twice.
+    sent = killed.broker_orders(SECOND)
+    assert len({order[0] for order in sent}) == len(sent)
+    assert {order[:5] for order in sent} <= killed.orders(SECOND)
+    assert terminated.log()[-1]["event"] == "daemon.stopped"
+
+
+@pytest.mark.timeout(120)
+def test_a_second_daemon_on_the_directory_is_refused_and_the_first_is_not_disturbed(deployment):
+    url = deployment.feed(FIRST)
+    first = deployment.daemon(url, "equal_weight")
+    deployment.wait_for("reconcile.done")
+    said = deployment.run(
+        "paper", "--root", str(deployment.root), "--feed", url, "--strategy", "equal_weight", "--quiet", expect=2
+    )
+    assert f"pid {first.pid}" in said and "stop it first" in said
+    status = json.loads(deployment.run("status", "--root", str(deployment.root), "--json"))
+    assert status["mode"] == "paper"
+    first.send_signal(signal.SIGTERM)
+    deployment.finish(first)
+
+
+@pytest.mark.timeout(120)
+def test_stop_is_durable_and_going_on_takes_two_steps(deployment):
+    root = str(deployment.root)
+    url = deployment.feed(FIRST)
+    first = deployment.daemon(url, "equal_weight")
+    deployment.wait_for("reconcile.done")
+    said = deployment.run("stop", "--root", root, "--reason", "drill")
+    assert "stopped" in said
+    deployment.wait_for("daemon.halted", cause="STOP_HALT")
+    status = json.loads(deployment.run("status", "--root", root, "--json"))
+    assert status["state"] == "HALTED" and "STOP_HALT" in status["halts"]
+    deployment.wait_for("decision.made")
+    assert deployment.orders(FIRST) == set()
+    first.kill()
+    deployment.finish(first, expect=-signal.SIGKILL)
+
+    again = deployment.daemon(deployment.feed(FIRST), "equal_weight")
+    since = len(deployment.log())
+    deployment.wait_for("reconcile.done", since=since)
+    assert json.loads(deployment.run("status", "--root", root, "--json"))["state"] == "HALTED"
+    first_step = deployment.run("resume", "--root", root, "--reason", "drill over")
+    nonce = first_step.rsplit("--nonce ", 1)[1].split()[0]
+    deployment.run("resume", "--root", root, "--reason", "drill over", "--nonce", "wrong", expect=1)
+    deployment.run("resume", "--root", root, "--reason", "drill over", "--nonce", nonce)
+    assert json.loads(deployment.run("status", "--root", root, "--json"))["state"] != "HALTED"
+    assert not (deployment.root / "state" / "latch" / "stop.latch").exists()
+    again.send_signal(signal.SIGTERM)
+    deployment.finish(again)
+
+
+def test_stop_works_with_no_daemon_and_a_daemon_that_starts_obeys_it(deployment):
+    said = deployment.run("stop", "--root", str(deployment.root), "--cancel", "--reason", "before start")
+    assert "no daemon answers; the latch holds" in said
+    latch = json.loads((deployment.root / "state" / "latch" / "stop.latch").read_text())
+    assert latch["mode"] == "cancel" and latch["uid"] == os.getuid()
+
+
+@pytest.mark.timeout(120)
+def test_curl_speaks_to_the_control_socket(deployment):
+    daemon = deployment.daemon(deployment.feed(FIRST), "equal_weight")
+    deployment.wait_for("reconcile.done")
+    socket = deployment.root / "state" / "control.sock"
+    assert socket.stat().st_mode & 0o777 == 0o660
+    done = subprocess.run(
+        ["curl", "-s", "--unix-socket", str(socket), "http://tarazu/v1/status"], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["mode"] == "paper"
+    bad = subprocess.run(
+        ["curl", "-s", "--unix-socket", str(socket), "-d", '{"reasn": 1}', "http://tarazu/v1/approve"],
+        capture_output=True,
+        check=True,
+    )
+    assert "allowed: reason, nonce" in json.loads(bad.stdout)["error"]
+    daemon.send_signal(signal.SIGTERM)
+    deployment.finish(daemon)

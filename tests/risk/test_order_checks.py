@@ -1,0 +1,222 @@
+"""Each order check on both sides of its limit, and how orders of one batch add up."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from market.money import Paise, rupees
+from risk.approval import ProposedOrder, Side
+from risk.gate import Book, Gate, OrderContext
+from risk.limits import RiskLimits
+from risk.reasons import ReasonCode
+
+SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN")
+GATE = Gate(RiskLimits())
+C = ReasonCode
+
+
+def book(**changes: object) -> Book:
+    """Rs 10,00,000: 200 shares of each at Rs 1,000, and Rs 4,00,000 in cash."""
+    values: dict[str, object] = {
+        "symbols": SYMBOLS,
+        "quantities": (200, 200, 200),
+        "prices": (rupees(1_000),) * 3,
+        "cash": rupees(400_000),
+        "equity": rupees(1_000_000),
+        "tradable": (True,) * 3,
+        "priced_at_ns": 1_000,
+        "at_ns": 2_000,
+        "session": date(2025, 6, 2),
+    }
+    return Book(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def context(**changes: object) -> OrderContext:
+    values: dict[str, object] = {
+        "book": book(),
+        "available": rupees(400_000),
+        "sellable": dict.fromkeys(SYMBOLS, 200),
+        "priced_not_before_ns": 500,
+        "halted": False,
+    }
+    return OrderContext(**{**values, **changes})  # type: ignore[arg-type]
+
+
+_COUNT = iter(range(10**6))
+
+
+def order(side: Side, quantity: int, price: float, **changes: object) -> ProposedOrder:
+    values: dict[str, object] = {
+        "tag": f"T{next(_COUNT)}",
+        "plan_id": "plan",
+        "symbol": "SBIN",
+        "side": side,
+        "quantity": quantity,
+        "limit": rupees(price),
+    }
+    return ProposedOrder(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def sell(quantity: int = 10, price: float = 1_000, **changes: object) -> ProposedOrder:
+    return order(Side.SELL, quantity, price, **changes)
+
+
+def buy(quantity: int = 10, price: float = 1_000, **changes: object) -> ProposedOrder:
+    return order(Side.BUY, quantity, price, **changes)
+
+
+def why(*orders: ProposedOrder, at: OrderContext | None = None) -> list[set[ReasonCode]]:
+    """Reasons per order, in sequence; an approved order has none."""
+    approved, refused = GATE.review_orders(orders, at or context())
+    against = {r.order.tag: {reason.code for reason in r.reasons} for r in refused}
+    assert len(approved) + len(refused) == len(orders)
+    return [against.get(o.tag, set()) for o in orders]
+
+
+def test_an_ordinary_purchase_and_sale_pass():
+    assert why(buy()) == [set()] and why(sell()) == [set()]
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (buy(151), C.ORDER_TOO_LARGE),
+        (sell(151), C.ORDER_TOO_LARGE),
+        (buy(quantity=0), C.ORDER_LOT),
+        (sell(quantity=-5), C.ORDER_LOT),
+        (buy(price=1_020.1), C.ORDER_PRICE_COLLAR),
+        (sell(price=979.9), C.ORDER_PRICE_COLLAR),
+        (buy(price=1_000.02), C.ORDER_TICK),
+        (buy(tag="with space"), C.ORDER_TAG_INVALID),
+        (buy(tag="x" * 21), C.ORDER_TAG_INVALID),
+        (buy(tag=""), C.ORDER_TAG_INVALID),
+        (buy(symbol="TCS"), C.ORDER_UNKNOWN_SYMBOL),
+        (sell(201), C.ORDER_HOLDINGS),
+    ],
+)
+def test_a_bad_order_is_refused_for_its_reason(bad, code):
+    assert code in why(bad)[0]
+
+
+@pytest.mark.parametrize("good", [buy(150), sell(150), buy(price=1_020), sell(price=980), buy(tag="x" * 20)])
+def test_at_the_limit_is_allowed(good):
+    assert why(good) == [set()]
+
+
+def test_all_reasons_are_reported_not_the_first():
+    reasons = why(buy(500, 1_500.01, tag="?"), at=context(halted=True, blocked={"SBIN"}, priced_not_before_ns=1_500))[0]
+    assert reasons >= {
+        C.ORDER_HALTED, C.ORDER_TAG_INVALID, C.ORDER_SYMBOL_BLOCKED, C.ORDER_PRICE_STALE, C.ORDER_PRICE_COLLAR,
+        C.ORDER_TICK, C.ORDER_TOO_LARGE, C.ORDER_FUNDS, C.ORDER_MAX_WEIGHT,
+    }  # fmt: skip
+
+
+def test_a_halt_stops_every_order_and_a_flatten_lets_sales_out():
+    assert why(buy(), sell(), at=context(halted=True))[0] == {C.ORDER_HALTED}
+    assert C.ORDER_HALTED in why(sell(), at=context(halted=True))[0]
+    flatten = context(halted=True, flatten=True)
+    assert why(sell(), at=flatten) == [set()] and why(buy(), at=flatten) == [{C.ORDER_HALTED}]
+
+
+def test_small_orders_are_refused_except_for_safety():
+    cheap = book(quantities=(200, 200, 5), prices=(rupees(1_000), rupees(1_000), rupees(100)))
+    at = context(book=cheap, sellable={"SBIN": 5})
+    assert why(buy(9, 100), at=at) == [{C.ORDER_TOO_SMALL}]
+    assert why(sell(4, 100), at=at) == [{C.ORDER_TOO_SMALL}]
+    assert why(sell(5, 100), at=at) == [set()], "all that is held"
+    flatten = context(book=cheap, sellable={"SBIN": 5}, flatten=True)
+    assert why(sell(4, 100), at=flatten) == [set()]
+    heavy = book(quantities=(200, 200, 5_000), prices=(rupees(1_000), rupees(1_000), rupees(100)))
+    assert why(sell(4, 100), at=context(book=heavy, sellable={"SBIN": 5_000})) == [set()], "an excess position"
+    full = book(quantities=(380, 380, 2_000), prices=(rupees(1_000), rupees(1_000), rupees(100)))
+    assert why(sell(4, 100), at=context(book=full, sellable={"SBIN": 2_000})) == [set()], "no cash reserve left"
+
+
+def test_a_single_share_that_is_too_large_may_be_sold_but_not_bought():
+    dear = book(quantities=(0, 0, 2), prices=(rupees(1_000), rupees(1_000), rupees(200_000)))
+    at = context(book=dear, sellable={"SBIN": 2})
+    assert why(sell(1, 200_000), at=at) == [set()]
+    assert C.ORDER_TOO_LARGE in why(buy(1, 200_000), at=at)[0]
+
+
+def test_purchases_are_paid_from_available_cash_with_charges():
+    assert why(buy(100), at=context(available=rupees(100_000))) == [{C.ORDER_FUNDS}]
+    assert why(buy(100), at=context(available=rupees(100_151))) == [set()]
+
+
+def test_cash_spent_by_earlier_orders_is_gone_and_a_refused_order_spends_none():
+    at = context(available=rupees(101_000))
+    assert why(buy(100), buy(50, symbol="HDFCBANK"), at=at) == [set(), {C.ORDER_FUNDS}]
+    assert why(buy(160), buy(100, symbol="HDFCBANK"), at=at)[1] == set()
+
+
+def test_shares_sold_by_earlier_orders_are_gone():
+    assert why(sell(150), sell(50), sell(1)) == [set(), set(), {C.ORDER_HOLDINGS}]
+
+
+def test_proceeds_of_a_sale_in_the_same_batch_buy_nothing_yet():
+    at = context(available=Paise(0))
+    assert why(sell(150), buy(10, symbol="HDFCBANK"), at=at) == [set(), {C.ORDER_FUNDS}]
+
+
+def test_a_position_is_judged_with_open_orders_and_the_batch_all_filled():
+    assert why(buy(150), buy(50), buy(1)) == [set(), set(), {C.ORDER_MAX_WEIGHT}]
+    assert why(buy(101), at=context(open_buys={"SBIN": 100})) == [{C.ORDER_MAX_WEIGHT}]
+
+
+def test_purchases_never_use_up_the_cash_reserve():
+    full = book(quantities=(300, 300, 340), cash=rupees(60_000))
+    at = context(book=full, available=rupees(60_000))
+    assert why(buy(11), at=at) == [{C.ORDER_CASH_RESERVE}]
+    assert why(buy(10), at=at) == [set()]
+
+
+def test_turnover_of_the_day_stops_purchases_but_never_sales():
+    busy = book(traded=rupees(590_000))
+    at = context(book=busy)
+    assert why(buy(11), at=at) == [{C.ORDER_TURNOVER}]
+    assert why(buy(10), at=at) == [set()]
+    assert why(sell(150), buy(10, symbol="HDFCBANK"), at=at) == [set(), {C.ORDER_TURNOVER}]
+
+
+def test_a_tag_is_used_once():
+    assert why(buy(tag="A1"), at=context(tags_used={"A1"})) == [{C.ORDER_TAG_USED}]
+    approved, refused = GATE.review_orders([buy(tag="B1"), buy(tag="B1")], context())
+    assert len(approved) == 1 and [r.code for r in refused[0].reasons] == [C.ORDER_TAG_USED]
+
+
+def test_one_plan_does_not_buy_and_sell_the_same_name():
+    assert why(sell(), buy()) == [set(), {C.ORDER_BOTH_SIDES}]
+
+
+def test_orders_beyond_the_approved_plan_are_refused_slices_of_it_are_not():
+    at = context(remaining={"SBIN": 100, "HDFCBANK": -20})
+    assert why(buy(60), buy(40), buy(1), at=at) == [set(), set(), {C.ORDER_BEYOND_PLAN}]
+    assert why(sell(21, symbol="HDFCBANK"), at=at) == [{C.ORDER_BEYOND_PLAN}]
+    assert why(sell(20, symbol="HDFCBANK"), at=at) == [set()]
+    assert C.ORDER_BEYOND_PLAN in why(sell(10), at=at)[0], "the plan buys this one"
+    assert why(buy(10, symbol="ICICIBANK"), at=at) == [{C.ORDER_BEYOND_PLAN}], "not in the plan at all"
+
+
+def test_an_unknown_outcome_blocks_its_symbol_only():
+    at = context(blocked={"SBIN"})
+    assert why(buy(), sell(symbol="HDFCBANK"), at=at) == [{C.ORDER_SYMBOL_BLOCKED}, set()]
+
+
+def test_an_untradable_instrument_is_not_traded():
+    assert why(sell(), at=context(book=book(tradable=(True, True, False)))) == [{C.ORDER_UNTRADABLE}]
+    assert why(sell(), at=context(book=book(prices=(rupees(1), rupees(1), Paise(0))))) == [{C.ORDER_UNTRADABLE}]
+
+
+def test_prices_from_too_long_ago_or_from_the_future_approve_nothing():
+    assert why(buy(), at=context(priced_not_before_ns=1_001)) == [{C.ORDER_PRICE_STALE}]
+    assert why(buy(), at=context(book=book(priced_at_ns=2_001))) == [{C.ORDER_PRICE_STALE}]
+
+
+def test_the_brokers_price_step_and_lot_rule_over_the_table():
+    assert why(buy(price=1_000.05), at=context(ticks={"SBIN": 5})) == [set()]
+    assert why(buy(price=1_000.05), at=context(ticks={"SBIN": 10})) == [{C.ORDER_TICK}]
+    assert why(buy(12), at=context(lots={"SBIN": 5})) == [{C.ORDER_LOT}]
+    assert why(buy(15), at=context(lots={"SBIN": 5})) == [set()]
