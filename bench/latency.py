@@ -34,7 +34,7 @@ from market.bar import BarBatch
 from market.calendar import Calendar
 from market.feed import FeedClient
 from market.instrument import Instrument
-from market.money import Paise, rupees
+from market.money import ZERO, Paise, rupees
 from risk.approval import ApprovedOrder
 from risk.limits import load_limits
 
@@ -210,6 +210,9 @@ async def _measure(count: int, port: int, feed_port: int, folder: Path) -> Laten
     def on_batch(batch: BarBatch) -> None:
         nonlocal decided
         broker.first_byte = 0.0
+        # Each bar stands for a day of its own: the turnover cap starts afresh, and yesterday's proceeds have settled.
+        core.state.traded_today = ZERO
+        core.state.account.unsettled_proceeds = ZERO
         received = stopwatch()
         core.bus.post(Lane.MARKET, batch)
         core.bus.post(Lane.MARKET, SlotDue(session=DAY, slot=f"bar{decided}"))
@@ -236,13 +239,12 @@ async def _measure(count: int, port: int, feed_port: int, folder: Path) -> Laten
 
 def _core(clock: Clock, broker: HttpBroker, count: int, cash: Paise, folder: Path) -> Core:
     limits = load_limits(CONFIG, mode="replay")
-    position = limits.position_limits.model_copy(update={"max_daily_turnover": 1e9})
     # Thousands of rebalances a day are not what the breakers are for; their observation is timed all the same.
     recovery = limits.circuit_breakers.model_copy(
         update={"max_daily_loss_percent": 99.0, "max_weekly_loss_percent": 99.0, "max_drawdown_percent": 99.0,
                 "max_single_stock_loss": 99.0, "min_portfolio_value_percent": 1.0}
     )  # fmt: skip
-    limits = limits.model_copy(update={"position_limits": position, "circuit_breakers": recovery})
+    limits = limits.model_copy(update={"circuit_breakers": recovery})
     rows: NDArray[np.float64] = np.array([[0.10, 0.14, 0.18, 0.22, 0.26], [0.26, 0.22, 0.18, 0.14, 0.10]])
     settings = DaemonSettings(
         portfolio="bench",

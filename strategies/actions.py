@@ -34,4 +34,4 @@ def weights_from_actions(actions: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def weights_from_action(action: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return target weights [n] for one action [n]."""
-    return weights_from_actions(action[None])[0]
+    return weights_from_actions(action[None]).reshape(-1)

@@ -169,7 +169,8 @@ def compose(
     result[:, 2 * n + 1] = cash_weight
     result[:, 2 * n + 2] = sharpe
     result[:, 2 * n + 3 :] = market[:, n:]
-    return np.clip(result, -CLIP, CLIP, out=result)
+    np.clip(result, -CLIP, CLIP, out=result)
+    return result
 
 
 def observe(
@@ -192,7 +193,7 @@ def observe(
         window[0, -count:] = recent_returns[-count:]
     sharpe = rolling_sharpe(window, np.array([count]))
     one = np.array([[value_ratio], [cash_weight]])
-    return compose(market, weights=weights[None], value_ratio=one[0], cash_weight=one[1], sharpe=sharpe)[0]
+    return compose(market, weights=weights[None], value_ratio=one[0], cash_weight=one[1], sharpe=sharpe).reshape(-1)
 
 
 @lru_cache(maxsize=32)

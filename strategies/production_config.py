@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from market.errors import BadInput
 from market.instrument import Instrument
-from strategies.observation import observation_size
+from strategies.observation import CLIP, observation_size
 
 _TIME: Final = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
 _ENTROPY: Final = re.compile(r"^auto(_\d+(\.\d+)?)?$")
@@ -158,7 +158,7 @@ class Environment(_Section):
 
     look_back: Annotated[int, Field(ge=2, le=1000)] = 30
     initial_capital: Annotated[float, Field(ge=1000.0, le=1e10)] = 100_000.0
-    observation_bound: Literal[10.0] = 10.0
+    observation_bound: Annotated[float, Field(ge=CLIP, le=CLIP)] = CLIP
     slippage_bps: Annotated[float, Field(ge=0.0, le=500.0)] = 2.0
     episode_sessions: Annotated[int, Field(ge=2)] = 252
     start_invested: Fraction = 0.5
