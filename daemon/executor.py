@@ -87,7 +87,8 @@ class Executor:
     def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
         moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
-        moves = [move for move in moves if self._may_trade(move.symbol, envelope)]
+        if moves:
+            moves = self._tradable(moves, envelope)
         if not moves:
             return self._after(run, phase, envelope)
         book = self._frozen(run, self._book(envelope))
@@ -158,12 +159,15 @@ class Executor:
                 taken += (order.quantity - order.filled) * order.limit
         return Paise(max(0, self.state.account.available - taken))
 
-    def _may_trade(self, symbol: str, envelope: Envelope) -> bool:
-        """Return whether the symbol trades continuously now and no order of it has an unknown outcome."""
-        phase = self.calendar.phase(envelope.at_ns, derivatives=self._derivatives[symbol])
-        if phase is not MarketPhase.CONTINUOUS:
-            return False
-        return not any(order.symbol == symbol for order in self.state.unknown_orders())
+    def _tradable(self, moves: list[Move], envelope: Envelope) -> list[Move]:
+        """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
+        open_for = {
+            derivatives: self.calendar.phase(envelope.at_ns, derivatives=derivatives) is MarketPhase.CONTINUOUS
+            for derivatives in (True, False)
+        }
+        unknown = {order.symbol for order in self.state.unknown_orders()}
+        derivatives_of = self._derivatives
+        return [move for move in moves if open_for[derivatives_of[move.symbol]] and move.symbol not in unknown]
 
     def _context(self, run: PlanRun, book: Book) -> OrderContext:
         state = self.state

@@ -52,7 +52,6 @@ def summarise(state: State, tally: Tally, equity: list[float], initial_equity: f
     """Return the performance figures of a run; replay and report use the same ones."""
     measures = performance.measure(np.array([initial_equity, *equity]))
     mean_equity = float(np.mean(equity)) if equity else initial_equity
-    years = max(len(equity), 1) / performance.SESSIONS_PER_YEAR
     return {
         "strategy": strategy,
         "initial_equity": initial_equity,
@@ -61,7 +60,9 @@ def summarise(state: State, tally: Tally, equity: list[float], initial_equity: f
         "volatility": measures.volatility,
         "sharpe": measures.sharpe,
         "max_drawdown": measures.max_drawdown,
-        "turnover": to_rupees(tally.traded) / 2.0 / mean_equity / years,
+        "turnover": performance.annual_turnover(
+            traded=to_rupees(tally.traded), mean_equity=mean_equity, sessions=len(equity)
+        ),
         "charges": to_rupees(state.account.charges_paid),
         "orders": tally.orders,
         "fills": tally.fills,

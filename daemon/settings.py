@@ -35,7 +35,6 @@ class DaemonSettings:
     window_minutes: int = 60
     settle_seconds: int = 0
     every_sessions: int = 1
-    keep_orders_on_shutdown: bool = True
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ SESSIONS_PER_YEAR: Final = 252
 # A standard deviation below this is the rounding of a line that does not move.
 _NO_VARIATION: Final = 1e-12
 
+_MOST_LOG: Final = 700.0
+
 FloatArray = NDArray[np.float64]
 
 
@@ -46,12 +48,19 @@ def measure(equity: FloatArray) -> Measures:
     sessions = len(returns)
     return Measures(
         total_return=total,
-        annual_return=float((1.0 + total) ** (SESSIONS_PER_YEAR / sessions) - 1.0) if sessions else 0.0,
+        annual_return=_annualised(total, sessions),
         volatility=annual_volatility(returns),
         sharpe=sharpe_ratio(returns),
         max_drawdown=max_drawdown(line),
         sessions=sessions,
     )
+
+
+def _annualised(total: float, sessions: int) -> float:
+    if not sessions:
+        return 0.0
+    # A few sessions may annualise to more than a float holds: the exponent stops where it would overflow.
+    return float(np.expm1(min(np.log1p(total) * SESSIONS_PER_YEAR / sessions, _MOST_LOG)))
 
 
 def daily_returns(equity: FloatArray) -> FloatArray:

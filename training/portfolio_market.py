@@ -206,7 +206,7 @@ class PortfolioMarket:
     def observations(self) -> Observation:
         """Return what the policy sees now, [N, size], a new array."""
         return compose(
-            self.tables.features[self.t - self.look_back],  # type: ignore[arg-type]  # float32 suffices: so is the result
+            self.tables.features[self.t - self.look_back],
             weights=self.weights(),
             value_ratio=self.equity / self.opening,
             cash_weight=self.cash / self.equity,
@@ -313,17 +313,17 @@ class PortfolioMarket:
             for (i, _), size, limit in zip(buys, sizes, limits, strict=True):
                 price, reference, planned = tables.buy_prices[t][i], prices[i], quantities[i]
                 for part in slice_order(size, limit, biggest):
-                    value, worth = part * limit, part * reference
-                    cost = value * (1.0 + CHARGES_MARGIN)
+                    asked, worth = part * limit, part * reference
+                    worst = asked * (1.0 + CHARGES_MARGIN)
                     if (
-                        value < self._min_value
-                        or cost > available
+                        asked < self._min_value
+                        or worst > available
                         or (planned + part) * reference > position_limit
                         or gross + worth > gross_limit
                         or counted + worth > traded_limit
                     ):
                         continue
-                    available -= int(cost) + 1
+                    available -= int(worst) + 1
                     planned += part
                     gross += worth
                     counted += worth
