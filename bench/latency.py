@@ -78,7 +78,9 @@ class HttpBroker:
         """Write the requests, one by one."""
         assert self._writer is not None
         for order in orders:
-            body = f"tag={order.tag}&symbol={order.symbol}&side={order.side}&quantity={order.quantity}&price={order.limit}"
+            body = (
+                f"tag={order.tag}&symbol={order.symbol}&side={order.side}&quantity={order.quantity}&price={order.limit}"
+            )
             head = f"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             self._waiting.append(order)
             self._writer.write((head + body).encode())
@@ -97,7 +99,14 @@ class HttpBroker:
                 (
                     OrderReport(order.tag, order.symbol, order.side, ReportKind.ACKNOWLEDGED, identity),
                     OrderReport(
-                        order.tag, order.symbol, order.side, ReportKind.FILL, identity, f"T{count}", order.quantity, order.limit
+                        order.tag,
+                        order.symbol,
+                        order.side,
+                        ReportKind.FILL,
+                        identity,
+                        f"T{count}",
+                        order.quantity,
+                        order.limit,
                     ),
                 )
             )
@@ -178,7 +187,9 @@ class Latencies:
 async def measure(count: int) -> Latencies:
     """Run `count` decisions and return their latencies; the first tenth warms up and is dropped."""
     server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
-    feed = subprocess.Popen([sys.executable, "-c", _FEED, str(count), str(GAP_SECONDS)], stdout=subprocess.PIPE, text=True)
+    feed = subprocess.Popen(
+        [sys.executable, "-c", _FEED, str(count), str(GAP_SECONDS)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None and feed.stdout is not None
         port, feed_port = int(server.stdout.readline()), int(feed.stdout.readline())
@@ -199,7 +210,11 @@ async def _measure(count: int, port: int, feed_port: int, folder: Path) -> Laten
     broker = HttpBroker(port, cash)
     core = _core(clock, broker, count, cash, folder)
     found, done = Latencies(), asyncio.Event()
-    core.journal.start(lambda: loop.call_soon_threadsafe(core.bus.release))
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(core.bus.release)
+
+    core.journal.start(wake)
     await broker.open()
     announce(core, strategy="fixed_weights", history=None)
     open_ns, close_ns = ist_ns(DAY, hour=9, minute=15), ist_ns(DAY, hour=15, minute=30)

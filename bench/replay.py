@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +126,7 @@ def _minutes(calendar: Calendar, target: float) -> Workload:
         session = sessions[number // 375]
         start = session.open_ns + number % 375 * MINUTE_NS
         o, h, lows, c = (tuple(column[number]) for column in columns)
-        batches.append(
-            BarBatch(session.day, Interval.MINUTE, start, start + MINUTE_NS, symbols, o, h, lows, c, volume)
-        )
+        batches.append(BarBatch(session.day, Interval.MINUTE, start, start + MINUTE_NS, symbols, o, h, lows, c, volume))
     weights = _weights(5, 60)
     first, last = sessions[0].day, sessions[-1].day
     name = "5 x 22,500 minutes, daily"
@@ -188,13 +187,17 @@ def bench(repeat: int = 3) -> list[Ratio]:
             with tempfile.TemporaryDirectory() as folder:
                 result = run(workload, calendar, Path(folder) / f"journal-{number}.sqlite")
             ours = min(ours, result.cpu_seconds)
-            bare = min(bare, cpu_of(lambda: asyncio.run(_bare(workload)), repeat=1))
+            bare = min(bare, cpu_of(partial(_run_bare, workload), repeat=1))
         assert result is not None
         tally = result.tally
         decisions = tally.decisions / ours
         note = f"target {workload.target:,.0f}; {tally.orders:,} orders; {decisions:,.0f} decisions/s"
         ratios.append(Ratio(f"bars/CPU s, {workload.name}", workload.bars / ours, workload.bars / bare, note))
     return ratios
+
+
+def _run_bare(workload: Workload) -> float:
+    return asyncio.run(_bare(workload))
 
 
 async def _bare(workload: Workload) -> float:

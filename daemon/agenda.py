@@ -13,10 +13,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from apscheduler.triggers.base import BaseTrigger
-from market.calendar import Calendar
 
 from daemon.clock import IST, ist_ns, session_day
 from daemon.messages import Decided, SlotDue
+from market.calendar import Calendar
 
 REBALANCE: Final = "rebalance"
 

@@ -56,6 +56,7 @@ class BusCounters:
     handled: int = 0
     dropped: int = 0
     refused: int = 0
+    observer_errors: int = 0
 
 
 class Bus:
@@ -185,9 +186,20 @@ class Bus:
                         else:
                             inner.append((output, seq))
             if self.on_record is not None:
-                self.on_record(message, envelope)
+                self._observe(message, envelope)
         if self._held:
             self.release()
+
+    def _observe(self, message: msgspec.Struct, envelope: Envelope) -> None:
+        """Tell the observer (logs, counters). What breaks there is counted and shown, and never stops trading."""
+        assert self.on_record is not None
+        try:
+            self.on_record(message, envelope)
+        except Exception as error:  # noqa: BLE001
+            self.counters.observer_errors += 1
+            if self.counters.observer_errors == 1:
+                context = {"message": f"observer failed on {type(message).__name__}", "exception": error}
+                self.clock.loop.call_exception_handler(context)
 
     def release(self) -> None:
         """Run the effects whose records are durable, in order; called again when the journal has moved on."""
@@ -196,7 +208,12 @@ class Bus:
             self._fail(f"journal: {journal.failure}")
             return
         while held and held[0][0] <= journal.durable_seq:
-            self._run_effect(held.popleft()[1])
+            effect = held.popleft()[1]
+            try:
+                self._run_effect(effect)
+            except Exception as error:  # noqa: BLE001 - an effect that breaks must halt, not vanish in a callback
+                self._fail(f"{type(effect).__name__}: {type(error).__name__}: {error}", error)
+                return
         if held:
             journal.request_commit()
 

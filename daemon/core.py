@@ -79,6 +79,7 @@ class Core:
             "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,
             "journal_seq": self.journal.seq,
             "backlog": self.bus.backlog(),
+            "observer_errors": self.bus.counters.observer_errors,
         }
 
     def _limit_rows(self) -> list[dict[str, Any]]:

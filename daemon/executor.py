@@ -13,9 +13,6 @@ from typing import Final
 
 import msgspec
 
-from market.calendar import Calendar
-from market.calendar import Phase as MarketPhase
-
 from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.port import ReportKind
 from brokers.sizing import affordable, limit_price, slice_order
@@ -38,6 +35,8 @@ from daemon.messages import (
 )
 from daemon.settings import DaemonSettings
 from daemon.state import PlanRun, State
+from market.calendar import Calendar
+from market.calendar import Phase as MarketPhase
 from market.instrument import tick_size
 from market.money import Paise
 from risk.approval import ProposedOrder, Side

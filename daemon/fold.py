@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import strategies.performance as performance
 
+import strategies.performance as performance
 from brokers.charges import DeliveryCharges
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer

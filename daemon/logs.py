@@ -150,8 +150,8 @@ class RecordLog:
 
     def alert(self, alert: Alert, at_ns: int) -> None:
         """Log what people must be told."""
-        self._logger.log(
-            {"info": logging.INFO, "warning": logging.WARNING}.get(alert.severity, logging.ERROR),
+        say = getattr(self._logger, alert.severity if alert.severity in ("info", "warning") else "error")
+        say(
             alert.event,
             at=ist(at_ns).isoformat(),
             level=alert.severity,
@@ -196,5 +196,7 @@ def _fields(message: Any) -> dict[str, Any]:
         return {"purpose": message.purpose, "unknown": message.unknown}
     if isinstance(message, OperatorCommand):
         return {"verb": message.verb, "uid": message.uid, "reason": message.reason}
+    if isinstance(message, Halted):
+        return {"halt": message.cause, "detail": message.detail, "uid": message.uid}
     names = message.__struct_fields__
     return {name: getattr(message, name) for name in names if name not in ("token", "nonce")}

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from market.calendar import Calendar, Session
-from market.store import DailyBars
 
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
@@ -31,8 +29,10 @@ from daemon.settings import DaemonSettings
 from daemon.tally import Tally
 from daemon.view import screen
 from market.bar import BarBatch
+from market.calendar import Calendar, Session
 from market.errors import BadInput, OperatorError
 from market.money import to_rupees
+from market.store import DailyBars
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apscheduler.triggers.interval import IntervalTrigger
-from market.calendar import Calendar
 
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
+from daemon.bus import Envelope
 from daemon.clock import IST, Clock, ist, session_day
 from daemon.control import Control, may_stop
 from daemon.core import Core, announce, build_core
@@ -44,6 +44,7 @@ from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import StopPlane
 from daemon.view import screen
 from market.bar import BarBatch
+from market.calendar import Calendar
 from market.errors import BadInput
 from market.feed import FeedClient
 from risk.limits import RiskLimits
@@ -315,7 +316,8 @@ class _Running:
         bus.pause()
         await self._until(bus.effects_done, SHUTDOWN_STAGES["finish what was recorded"])
         if core.journal.failure is None and bus.failed is None:
-            core.journal.append(DaemonStopped(reason=self.reason), cause=0, at_ns=self.clock.now_ns())
+            last, now = DaemonStopped(reason=self.reason), self.clock.now_ns()
+            self.log.record(last, Envelope(core.journal.append(last, cause=0, at_ns=now), 0, now))
         await asyncio.to_thread(core.journal.close)
         await core.edges.close()
         await control.close()

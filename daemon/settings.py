@@ -17,7 +17,7 @@ class ExecutionSettings:
 
     limit_offset: float = 0.005
     band: float = 0.01
-    timeout_minutes: int = 30
+    timeout_minutes: float = 30.0
     max_order_fraction: float = 0.15
     cancel_grace_seconds: int = 60
 

@@ -47,8 +47,12 @@ def connect(path: Path, *, timeout: float) -> socket.socket:
     """Return a connected Unix socket. Raises OSError when nobody listens."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.settimeout(timeout)
-    with short_path(path) as name:
-        client.connect(name)
+    try:
+        with short_path(path) as name:
+            client.connect(name)
+    except OSError:
+        client.close()
+        raise
     return client
 
 

@@ -130,18 +130,31 @@ class FeedClient:
 
 
 class FeedServer:
-    """Plays recorded batches in protocol time, `speed` times as fast. Serves any number of clients on loopback."""
+    """Plays recorded batches in protocol time, `speed` times as fast. Serves any number of clients on loopback.
 
-    def __init__(self, batches: Sequence[BarBatch], *, start_ns: int, speed: float, now: Callable[[], float]) -> None:
+    With `hold` the clock stands at `start_ns` until the first client asks for it.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[BarBatch],
+        *,
+        start_ns: int,
+        speed: float,
+        now: Callable[[], float],
+        hold: bool = False,
+    ) -> None:
         self.batches = batches
         self.start_ns = start_ns
         self.speed = speed
         self._now = now
-        self._began = now()
+        self._began: float | None = None if hold else now()
         self._runner: web.AppRunner | None = None
 
     def now_ns(self) -> int:
         """Return the played time."""
+        if self._began is None:
+            self._began = self._now()
         return self.start_ns + int((self._now() - self._began) * self.speed * 1e9)
 
     def _hello(self) -> bytes:

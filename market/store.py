@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,7 +204,7 @@ def _columns(bars: DailyBars | IntradayBars) -> Iterable[tuple[str, Floats]]:
     )
 
 
-def _between(values: NDArray[np.generic], first: object, last: object) -> slice:
+def _between(values: NDArray[Any], first: Any, last: Any) -> slice:
     return slice(int(np.searchsorted(values, first)), int(np.searchsorted(values, last, side="right")))
 
 
@@ -235,7 +235,7 @@ def _batches(
     symbols = bars.symbols
     for first in range(0, len(times), _CHUNK):
         block = [column[first : first + _CHUNK] for column in columns]
-        known = ~np.isnan(sum(block))
+        known = ~np.isnan(np.sum(block, axis=0))
         whole = known.all(axis=1).tolist()
         rows = zip(*(part.tolist() for part in block), strict=True)
         for index, row in enumerate(rows):

@@ -22,16 +22,21 @@ _PARTS: Final = 1e6
 def weights_from_actions(actions: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return target weights [B, n] for actions [B, n]; each >= 0, each row's sum <= 1. A NaN stays a NaN."""
     share = (np.clip(actions.astype(np.float64), -1.0, 1.0) + 1.0) * 0.5
-    total = np.add.reduce(share, axis=1, keepdims=True)
-    parts = np.rint(share * (_PARTS / np.maximum(total, 1.0)))
-    excess = np.add.reduce(parts, axis=1) - _PARTS
-    if (excess > 0.0).any():
-        rows = np.flatnonzero(excess > 0.0)
-        parts[rows, parts[rows].argmax(axis=1)] -= excess[rows]
-    weights: NDArray[np.float64] = parts / _PARTS
-    return weights
+    share /= np.maximum(np.add.reduce(share, axis=1, keepdims=True), 1.0)
+    return rounded(share)
 
 
 def weights_from_action(action: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return target weights [n] for one action [n]."""
     return weights_from_actions(action[None]).reshape(-1)
+
+
+def rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights [B, n], rows adding up to at most 1, as multiples of 0.000001 whose rows do so exactly."""
+    parts = np.rint(weights * _PARTS)
+    excess = np.add.reduce(parts, axis=1) - _PARTS
+    if (excess > 0.0).any():
+        rows = np.flatnonzero(excess > 0.0)
+        parts[rows, parts[rows].argmax(axis=1)] -= excess[rows]
+    result: NDArray[np.float64] = parts / _PARTS
+    return result

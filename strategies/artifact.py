@@ -84,7 +84,8 @@ def write_policy(directory: Path, layers: Sequence[tuple[Float32Array, Float32Ar
     for number, (weight, bias) in enumerate(layers):
         tensors[f"{number}.weight"] = np.ascontiguousarray(weight, dtype=np.float32)
         tensors[f"{number}.bias"] = np.ascontiguousarray(bias, dtype=np.float32)
-    content = save_tensors(tensors, metadata={"hidden": "relu", "output": "tanh", "layers": str(len(layers))})
+    # One entry only: the library writes several in no fixed order, and the same policy must be the same bytes.
+    content = save_tensors(tensors, metadata={"activations": "relu, tanh at the end"})
     (directory / POLICY).write_bytes(content)
     numbers = {
         "mean": normalizer.mean.tolist(),

@@ -1,6 +1,6 @@
 """Classical strategies: what a model must beat, and what runs when there is no model.
 
-A new one is a class and a line in `BASELINES`.
+A new one is a class and a line in `BASELINES`. Weights are multiples of 0.000001, as a policy's are (strategies/actions.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market.errors import BadInput
+from strategies.actions import rounded
 from strategies.protocol import Strategy, StrategyContext
 
 FloatArray = NDArray[np.float64]
@@ -24,7 +25,7 @@ class EqualWeight:
     def __init__(self, symbols: tuple[str, ...], look_back: int) -> None:
         self.symbols = symbols
         self.look_back = 0
-        self._weights = np.full(len(symbols), 1.0 / len(symbols))
+        self._weights = rounded(np.full((1, len(symbols)), 1.0 / len(symbols))).reshape(-1)
 
     def target(self, context: StrategyContext) -> FloatArray | None:
         """Return 1 / n each."""
@@ -55,8 +56,7 @@ class BuyAndHold:
             return None
         missing = np.maximum(self._share - held, 0.0)
         lacking = float(missing.sum())
-        weights: FloatArray = held + missing * min(1.0, (1.0 - invested) / lacking)
-        return weights
+        return rounded((held + missing * min(1.0, (1.0 - invested) / lacking))[None]).reshape(-1)
 
 
 class InverseVolatility:
@@ -78,8 +78,7 @@ class InverseVolatility:
         recent = closes[-(self.look_back + 1) :]
         deviation = np.maximum(np.std(recent[1:] / recent[:-1] - 1.0, axis=0, ddof=1), self.LEAST_DEVIATION)
         inverse = 1.0 / deviation
-        weights: FloatArray = inverse / inverse.sum()
-        return weights
+        return rounded(inverse[None] / inverse.sum()).reshape(-1)
 
 
 BASELINES: Final = {kind.name: kind for kind in (EqualWeight, BuyAndHold, InverseVolatility)}

@@ -27,11 +27,10 @@ def run_paper(
     quiet: bool,
 ) -> None:
     """Run the daemon until it is told to stop. A played feed sets the pace: its clock is read first."""
-    from strategies.artifact import active_version
-
     from brokers.paper import FillModel
     from daemon.service import Service
     from market.feed import read_clock
+    from strategies.artifact import active_version
 
     deployment = Deployment.open(root, mode="paper")
     hello = asyncio.run(read_clock(feed_url))
@@ -80,13 +79,12 @@ def run_paper(
 
 
 def run_feed(
-    *, data: Path, start: date, end: date, speed: float, port: int, symbols: tuple[str, ...] | None, begin: str
+    *, data: Path, start: date, end: date, speed: float, port: int, symbols: tuple[str, ...] | None, begin: str, hold: bool
 ) -> None:
     """Serve recorded bars until interrupted."""
     from market.calendar import Calendar
-    from market.store import DailyBars, read_bars
-
     from market.feed import FeedServer
+    from market.store import DailyBars, read_bars
 
     bars = read_bars(data)
     if isinstance(bars, DailyBars):
@@ -102,7 +100,7 @@ def run_feed(
     start_ns = ist_ns(batches[0].session, hour=int(hour), minute=int(minute))
 
     async def serve() -> None:
-        server = FeedServer(batches, start_ns=start_ns, speed=speed, now=stopwatch)
+        server = FeedServer(batches, start_ns=start_ns, speed=speed, now=stopwatch, hold=hold)
         bound = await server.start("127.0.0.1", port)
         typer.echo(f"feed http://127.0.0.1:{bound} plays {len(batches)} batches at {speed:g}x; Ctrl-C ends it")
         try:

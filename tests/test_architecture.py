@@ -35,12 +35,26 @@ def test_the_daemon_imports_neither_torch_nor_pandas_nor_pickles():
 
 def test_stop_imports_the_standard_library_and_the_command_line_library_alone():
     loaded = imported_by("import tarazu.cli, daemon.latch, daemon.unix_socket, market.errors")
-    assert not loaded & {"torch", "pandas", "numpy", "aiohttp", "pydantic", "msgspec", "structlog", "apscheduler", "yaml"}
+    assert not loaded & {
+        "torch",
+        "pandas",
+        "numpy",
+        "aiohttp",
+        "pydantic",
+        "msgspec",
+        "structlog",
+        "apscheduler",
+        "yaml",
+    }
 
 
 @pytest.mark.parametrize(
     "planted",
-    ["import time\ntime.time()\n", "from datetime import datetime\ndatetime.now()\n", "import random\nrandom.random()\n"],
+    [
+        "import time\ntime.time()\n",
+        "from datetime import datetime\ndatetime.now()\n",
+        "import random\nrandom.random()\n",
+    ],
 )
 def test_the_lint_rule_catches_a_planted_clock_or_chance(planted):
     done = subprocess.run(

@@ -22,13 +22,13 @@ def root(tmp_path):
     return made
 
 
-def daily(path, *, last=date(2024, 6, 28)):
+def daily(path, *, first=date(2024, 1, 1), last=date(2024, 6, 28)):
     from market.calendar import Calendar
 
     rng = np.random.default_rng(4)
     lines = ["date,symbol,open,high,low,close,volume"]
     price = np.full(5, 1000.0)
-    for session in Calendar.load().sessions(date(2024, 1, 1), last):
+    for session in Calendar.load().sessions(first, last):
         price = price * np.exp(rng.normal(0, 0.008, 5))
         for symbol, p in zip(SYMBOLS, price, strict=True):
             lines.append(f"{session.day},{symbol},{p:.2f},{p * 1.01:.2f},{p * 0.99:.2f},{p:.2f},1000000")
@@ -110,7 +110,9 @@ def test_an_unknown_key_in_the_limits_is_refused_with_its_path(root, capsys):
     path.write_text(path.read_text().replace("max_weight_per_stock", "max_wieght_per_stock"))
     code, out = replay(capsys, root, daily(root / "data" / "latest_market_data.csv"))
     assert code == 2
-    assert "risk_limits.yaml" in out and "position_limits.max_wieght_per_stock" in out and "max_weight_per_stock?" in out
+    assert (
+        "risk_limits.yaml" in out and "position_limits.max_wieght_per_stock" in out and "max_weight_per_stock?" in out
+    )
 
 
 def test_a_limit_of_140_percent_is_refused_with_what_is_allowed(root, capsys):
@@ -130,7 +132,10 @@ def test_a_key_that_nothing_enforces_stops_the_start(root, capsys):
 @pytest.mark.parametrize(
     ("arguments", "wants"),
     [
-        (("replay", "--data", "none.csv", "--from", "2024-03-01", "--to", "2024-03-28", "--strategy", "magic"), "none.csv"),
+        (
+            ("replay", "--data", "none.csv", "--from", "2024-03-01", "--to", "2024-03-28", "--strategy", "magic"),
+            "none.csv",
+        ),
         (("status",), "no daemon answers"),
         (("report",), "there is none yet"),
         (("stop", "--root", "nowhere"), "no such directory"),
@@ -156,7 +161,7 @@ def model(tmp_path_factory):
     from training.trainer import train
 
     home = tmp_path_factory.mktemp("model")
-    bars = read_csv(daily(home / "bars.csv", last=date(2024, 12, 31)))
+    bars = read_csv(daily(home / "bars.csv", first=date(2023, 1, 2), last=date(2024, 12, 31)))
     config = load_production(REPO / "production" / "config" / "production.yaml")
     small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
     return train(
@@ -174,7 +179,19 @@ def model(tmp_path_factory):
 
 def with_model(capsys, root, directory, symbols=None):
     data = daily(root / "data" / "latest_market_data.csv")
-    arguments = ["replay", "--root", root, "--data", data, "--from", "2024-03-01", "--to", "2024-03-28", "--model", directory]
+    arguments = [
+        "replay",
+        "--root",
+        root,
+        "--data",
+        data,
+        "--from",
+        "2024-03-01",
+        "--to",
+        "2024-03-28",
+        "--model",
+        directory,
+    ]
     return said(capsys, *arguments, *(() if symbols is None else ("--symbols", symbols)))
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from market.store import DailyBars
 from numpy.typing import NDArray
-from risk.schema import RiskLimits
 from stable_baselines3.common.vec_env import VecEnv
 
+from market.store import DailyBars
+from risk.schema import RiskLimits
 from strategies.actions import weights_from_actions
 from strategies.observation import CLIP, Observation
 from strategies.production_config import ProductionConfig

@@ -18,12 +18,12 @@ import gymnasium
 import numpy as np
 import stable_baselines3
 import torch
-from brokers import charges as levies
-from market.errors import OperatorError
 from numpy.typing import NDArray
 from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
+from brokers import charges as levies
+from market.errors import OperatorError
 from strategies import artifact
 from strategies.observation import CLIP, VERSION, schema
 from strategies.policy import Normalizer, Policy

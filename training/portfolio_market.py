@@ -16,20 +16,22 @@ from datetime import date
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from brokers.account import settlement_sessions
 from brokers.charges import ChargeRates, DeliveryCharges
 from brokers.sizing import affordable, fills_at, limit_price, slice_order, slipped_price
+from market.calendar import Calendar
+from market.errors import BadInput
+from market.instrument import tick_size
+from market.money import Paise, rupees
+from market.sessions import MINUTE_NS, Phase, SessionKind, midnight_ns
 from market.store import DailyBars
-from numpy.typing import NDArray
+from risk.approval import Side
 from risk.order_checks import CHARGES_MARGIN
 from risk.projection import Bounds, project, project_batch
 from risk.schema import RiskLimits
 from risk.shares import whole_shares
-
-from market.errors import BadInput
-from market.instrument import tick_size
-from market.money import Paise, rupees
-from risk.approval import Side
 from strategies.observation import (
     SHARPE_SESSIONS,
     Observation,
@@ -47,6 +49,8 @@ IntArray = NDArray[np.int64]
 # The executor's own margin for charges when it scales purchases to cash (daemon/executor.py).
 _FUNDS_USED: Final = 0.9995
 _FUNDS_KEPT: Final = 100
+# What a trade is expected to cost, as a fraction of its value; taken off before shares are counted (daemon/decision.py).
+_COSTS: Final = 0.0025
 # The gate compares limits with this slack, as a fraction of equity (risk/order_checks.py).
 _SLACK: Final = 1e-9
 # Below this many portfolios the projection row by row is as fast as the batch, and it is the daemon's to the last bit.
@@ -57,8 +61,8 @@ _FEW: Final = 8
 class Tables:
     """What does not depend on a portfolio. Row t of an order column is about orders decided on t and traded on t + 1.
 
-    Prices are paise. A fill price of 0 means that the order does not trade (the open does not reach its limit, or the
-    gate would refuse its price).
+    Prices are paise. A fill price of 0 means that the order does not trade: the open does not reach its limit, the gate
+    would refuse its price, or the daemon does not trade in that session (Muhurat).
     """
 
     days: tuple[date, ...]
@@ -90,15 +94,17 @@ def build_tables(bars: DailyBars, config: ProductionConfig, limits: RiskLimits, 
     collar = limits.execution.cancel_if_slippage_exceeds
     limit_rows: dict[Side, list[list[Paise]]] = {Side.BUY: [], Side.SELL: []}
     price_rows: dict[Side, list[list[Paise]]] = {Side.BUY: [], Side.SELL: []}
+    calendar = Calendar.load()
     for t in range(len(days) - 1):
         session = days[t + 1]
+        trades = _trades(calendar, session, config.deployment.trade_time)
         for side in Side:
             limit_row, price_row = [], []
             for reference, opened in zip(closes[t], opens[t + 1], strict=True):
                 limit = limit_price(side, reference, offset=offset, tick=tick_size(reference, session))
                 refused = abs(limit - reference) > collar * reference or limit % tick_size(limit, session)
                 price = Paise(0)
-                if not refused and fills_at(side, limit, opened):
+                if trades and not refused and fills_at(side, limit, opened):
                     slipped = slipped_price(side, opened, slippage_bps=bps)
                     price = min(slipped, limit) if side is Side.BUY else max(slipped, limit)
                 limit_row.append(limit)
@@ -117,6 +123,19 @@ def build_tables(bars: DailyBars, config: ProductionConfig, limits: RiskLimits, 
         rates=[charges.on(day) for day in days[1:]],
         settles_late=[settlement_sessions(day) > 1 for day in days[1:]],
     )
+
+
+def _trades(calendar: Calendar, day: date, trade_time: str) -> bool:
+    """Return whether the daemon would trade on a day that has bars: not in a Muhurat session, nor outside its hours.
+
+    A day that the calendar does not know (made-up data) is an ordinary one.
+    """
+    session = calendar.session(day)
+    if session is None:
+        return True
+    hour, minute = trade_time.split(":")
+    due_ns = midnight_ns(day) + (int(hour) * 60 + int(minute)) * MINUTE_NS
+    return session.kind is not SessionKind.MUHURAT and calendar.phase(due_ns, derivatives=True) is Phase.CONTINUOUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +280,8 @@ class PortfolioMarket:
         """Carry out portfolio k's orders of one session: plain integers, the daemon's functions and checks."""
         tables, bounds = self.tables, self._bounds
         prices = tables.close_rows[t]
-        after = whole_shares(approved, held, prices, float(equity), bounds)
+        change = sum(abs(w - q * price / equity) for w, q, price in zip(approved, held, prices, strict=True))
+        after = whole_shares(approved, held, prices, float(equity - int(change * equity * _COSTS)), bounds)
         band, most = self._band * equity, bounds.max_weight * equity
         sells: list[tuple[int, int]] = []
         buys: list[tuple[int, int]] = []
@@ -276,8 +296,9 @@ class PortfolioMarket:
         rates = tables.rates[t]
         quantities = list(held)
         charges = traded = unsettled = 0
+        # Both phases are judged at the plan's own prices and equity, as the executor does.
+        biggest = Paise(int(equity * self._max_order))
         if sells:
-            biggest = Paise(int(equity * self._max_order))
             gross = equity - cash
             over = gross > bounds.budget * equity + _SLACK * equity
             for i, quantity in sells:
@@ -300,16 +321,15 @@ class PortfolioMarket:
                 unsettled += max(0, sold - (held[i] - undelivered[i])) * price
         bought = [0] * len(held)
         if buys:
-            now = cash + sum(q * price for q, price in zip(quantities, prices, strict=True))
-            slack = _SLACK * now
+            slack = _SLACK * equity
             available: float = cash - unsettled
             spendable = Paise(max(0, int(available * _FUNDS_USED) - _FUNDS_KEPT))
             limits = [tables.buy_limits[t][i] for i, _ in buys]
             sizes = affordable([quantity for _, quantity in buys], limits, available=spendable, rates=rates)
-            biggest = Paise(int(min(equity, now) * self._max_order))
-            position_limit, gross_limit = bounds.max_weight * now + slack, bounds.budget * now + slack
-            traded_limit = 2.0 * bounds.turnover * now + slack
-            gross, counted = now - cash, 0
+            position_limit, gross_limit = bounds.max_weight * equity + slack, bounds.budget * equity + slack
+            traded_limit = 2.0 * bounds.turnover * equity + slack
+            gross = sum(q * price for q, price in zip(quantities, prices, strict=True))
+            counted = traded
             for (i, _), size, limit in zip(buys, sizes, limits, strict=True):
                 price, reference, planned = tables.buy_prices[t][i], prices[i], quantities[i]
                 for part in slice_order(size, limit, biggest):

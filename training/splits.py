@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from market.store import DailyBars
 
 from market.errors import BadInput
+from market.store import DailyBars
 from strategies.production_config import ProductionConfig
 
 

@@ -17,14 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from brokers.charges import DeliveryCharges
-from market.store import DailyBars
-from risk.schema import RiskLimits
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
+from brokers.charges import DeliveryCharges
 from market.errors import BadInput
+from market.store import DailyBars
+from risk.schema import RiskLimits
 from strategies.artifact import check_version
 from strategies.performance import measure
 from strategies.policy import PolicyStrategy
@@ -83,8 +83,11 @@ def train(
     remaining = max(0, timesteps - session.model.num_timesteps)
     with TrainingProgress(progress, total=remaining, done=session.model.num_timesteps) as shown:
         callback = _Recorder(session, split, tables, config, limits, identity=identity, logs=logs, shown=shown)
-        session.model.learn(remaining, callback=callback, log_interval=None, reset_num_timesteps=False)
-        callback.finish()
+        try:
+            session.model.learn(remaining, callback=callback, log_interval=None, reset_num_timesteps=False)
+            callback.finish()
+        finally:
+            callback.close()
     strategy = PolicyStrategy(
         policy_of(session.model, session.environment),
         symbols=config.portfolio.assets,
@@ -217,6 +220,11 @@ class _Recorder(BaseCallback):  # type: ignore[misc]
         self._file = (logs / "training.jsonl").open("a", encoding="utf-8")
 
     def _on_step(self) -> bool:
+        self._shown.advance(self.num_timesteps)
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # Between two steps, when the last one's update is done: a checkpoint is then a whole state.
         done = self.num_timesteps
         if done >= self._next_evaluation:
             self._next_evaluation += self._config.model.eval_every
@@ -224,14 +232,15 @@ class _Recorder(BaseCallback):  # type: ignore[misc]
         if done >= self._next_checkpoint:
             self._next_checkpoint += self._config.model.checkpoint_every
             self._checkpoint()
-        self._shown.advance(done)
-        return True
 
     def finish(self) -> None:
-        """Record the last state and close the log."""
+        """Record the last state."""
         curve = self._session.curve
         if not curve or curve[-1]["timesteps"] != self._session.model.num_timesteps:
             self._evaluate()
+
+    def close(self) -> None:
+        """Close the log."""
         self._file.close()
 
     def _evaluate(self) -> None:

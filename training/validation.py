@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from brokers.charges import DeliveryCharges
-from market.store import DailyBars
 from numpy.typing import NDArray
-from risk.schema import RiskLimits
 
+from brokers.charges import DeliveryCharges
 from market.errors import BadInput
+from market.store import DailyBars
+from risk.schema import RiskLimits
 from strategies.artifact import METADATA, load_artifact, read_manifest
 from strategies.baselines import make_strategy
 from strategies.performance import SESSIONS_PER_YEAR, annual_turnover, daily_returns, measure

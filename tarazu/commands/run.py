@@ -134,6 +134,7 @@ def feed(
     port: int = typer.Option(8710, "--port", min=0, max=65535, help="Loopback port; 0 takes a free one."),
     symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: all in the file."),
     begin: str = typer.Option("09:10", "--at", help="Played time of day at which it starts."),
+    hold: bool = typer.Option(False, "--hold", help="Let the clock stand until the first daemon asks for it."),
 ) -> None:
     """Play recorded bars as a live feed on loopback, to trade on paper against.
 
@@ -149,4 +150,5 @@ def feed(
         port=port,
         symbols=_symbols(symbols),
         begin=begin,
+        hold=hold,
     )

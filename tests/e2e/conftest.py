@@ -78,7 +78,7 @@ class Deployment:
         """Start a played feed of a day; return its address."""
         process = self.spawn(
             "feed", "--data", str(self.root.parent / "five.csv"), "--from", str(day), "--to", str(day),
-            "--speed", str(speed), "--port", "0", "--at", "09:14",
+            "--speed", str(speed), "--port", "0", "--at", "09:14", "--hold",
         )  # fmt: skip
         line = process.stdout.readline()
         assert line.startswith("feed http://"), line + process.stderr.read()

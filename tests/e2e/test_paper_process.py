@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def day_one(deployment):
-    url = deployment.feed(FIRST, speed=600.0)
+    url = deployment.feed(FIRST, speed=400.0)
     deployment.finish(deployment.daemon(url, "equal_weight"))
     assert deployment.orders(FIRST)
     return deployment
@@ -79,7 +79,7 @@ def test_stop_is_durable_and_going_on_takes_two_steps(deployment):
     deployment.wait_for("reconcile.done")
     said = deployment.run("stop", "--root", root, "--reason", "drill")
     assert "stopped" in said
-    deployment.wait_for("daemon.halted", cause="STOP_HALT")
+    deployment.wait_for("daemon.halted", halt="STOP_HALT")
     status = json.loads(deployment.run("status", "--root", root, "--json"))
     assert status["state"] == "HALTED" and "STOP_HALT" in status["halts"]
     deployment.wait_for("decision.made")

@@ -9,6 +9,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from market.errors import BadInput
 from strategies.artifact import (
     ACTIVE,

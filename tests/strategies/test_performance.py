@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from market.errors import BadInput
 from strategies.performance import annual_turnover, max_drawdown, measure
 

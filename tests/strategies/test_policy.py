@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from market.errors import BadInput
 from strategies.actions import weights_from_action
 from strategies.observation import observation_size, observe
@@ -27,7 +29,7 @@ def layers(sizes=(SIZE, 16, 8, 2), seed=1):
     rng = np.random.default_rng(seed)
     return [
         (rng.normal(0, 0.4, (out, into)).astype(np.float32), rng.normal(0, 0.1, out).astype(np.float32))
-        for into, out in zip(sizes, sizes[1:], strict=False)
+        for into, out in pairwise(sizes)
     ]
 
 

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
 from market.errors import BadInput
 from strategies.production_config import ProductionConfig, load_production
 

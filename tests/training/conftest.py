@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from market.store import DailyBars
 from risk.limits import load_limits
 from strategies.production_config import ProductionConfig

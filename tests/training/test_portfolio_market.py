@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from brokers.charges import DeliveryCharges
 from market.errors import BadInput
 from market.money import Paise
@@ -40,10 +41,11 @@ def test_a_purchase_pays_the_open_and_its_charges(one_stock):
     opens[3], closes[3] = 100.30, 102.0
     market = one_stock(closes, opens)
     market.step(np.array([[0.5]]))
-    # Rs 50,000 at the last close of 100: 500 shares, in slices of at most 15 % of Rs 1,00,000 at the limit 100.50.
-    limit, shares = 10_050, 500
-    parts = [125, 125, 125, 125]
-    assert max(parts) * limit <= 1_500_000 < (max(parts) + 25) * limit
+    # Half of Rs 1,00,000 less 0.25 % of the trade for its costs is 49,937.50: 499 shares at the last close of 100, in
+    # slices of at most 15 % of the account at the limit of 100.50.
+    limit, shares = 10_050, 499
+    parts = [125, 125, 125, 124]
+    assert 1_500_000 // limit == 149
     fee = sum(RATES.on(date(2023, 2, 6)).total(Side.BUY, Paise(part * 10_030), False) for part in parts)
     assert market.shares[0].tolist() == [shares]
     assert market.cash[0] == 10_000_000 - shares * 10_030 - fee
@@ -60,12 +62,12 @@ def test_a_sale_pays_the_depository_once_per_day(one_stock):
     rates = RATES.on(date(2023, 2, 7))
     limit = 9_950
     most = int(market.opening * 0.15) // limit
-    count = -(-500 // most)
-    size, extra = divmod(500, count)
+    count = -(-499 // most)
+    size, extra = divmod(499, count)
     parts = [size + 1] * extra + [size] * (count - extra)
     fee = sum(rates.total(Side.SELL, Paise(part * 10_000), k == 0) for k, part in enumerate(parts))
     assert len(parts) > 1 and market.shares[0].tolist() == [0]
-    assert market.cash[0] == cash + 500 * 10_000 - fee
+    assert market.cash[0] == cash + 499 * 10_000 - fee
     assert market.charges[0] == paid + fee
 
 
@@ -76,7 +78,7 @@ def test_an_open_beyond_the_limit_does_not_fill(one_stock):
     market.step(np.array([[0.5]]))
     assert market.shares[0, 0] == 0 and market.cash[0] == market.opening
     market.step(np.array([[0.5]]))
-    assert market.shares[0, 0] == 500
+    assert market.shares[0, 0] == 499
 
 
 def test_a_sale_below_its_limit_does_not_fill(one_stock):
@@ -85,7 +87,7 @@ def test_a_sale_below_its_limit_does_not_fill(one_stock):
     market = one_stock(flat(100.0), opens)
     market.step(np.array([[0.5]]))
     market.step(np.array([[0.0]]))
-    assert market.shares[0, 0] == 500
+    assert market.shares[0, 0] == 499
     market.step(np.array([[0.0]]))
     assert market.shares[0, 0] == 0
 
@@ -95,10 +97,10 @@ def test_slippage_worsens_the_price_but_never_beyond_the_limit(one_stock):
     opens[4] = 99.51
     market = one_stock(flat(100.0), opens, slippage=10.0)
     market.step(np.array([[0.2]]))
-    assert market.traded[0] == 200 * 10_010
+    assert market.traded[0] == 199 * 10_010
     before = int(market.traded[0])
     market.step(np.array([[0.0]]))
-    assert market.traded[0] - before == 200 * 9_950
+    assert market.traded[0] - before == 199 * 9_950
 
 
 def test_sales_are_made_before_purchases_and_fund_them(make_bars, make_config, make_limits):
@@ -149,7 +151,7 @@ def test_an_order_below_the_minimum_value_is_not_sent(one_stock):
     market.step(np.array([[0.009]]))
     assert market.shares[0, 0] == 0
     market.step(np.array([[0.011]]))
-    assert market.shares[0, 0] == 11
+    assert market.shares[0, 0] == 10
 
 
 def test_the_gate_limits_what_is_asked_for(make_bars, make_config, make_limits):
@@ -229,10 +231,9 @@ def test_portfolios_side_by_side_do_not_touch_each_other(random_bars, make_confi
 
 
 def test_money_is_conserved_and_limits_hold_on_random_paths(random_bars, make_config, make_limits):
-    """Cash is never negative; what equity gained is price moves less charges, to the paisa."""
+    """Cash is never negative, and changes by what was traded at the fill prices and by charges, to the paisa."""
     market = PortfolioMarket(random_bars(sessions=300, n=4), make_config(n=4), make_limits(), count=6)
     rng = np.random.default_rng(1)
-    opens = np.array(market.tables.closes)  # gains are counted from fills: see below
     for _ in range(250):
         before_shares, before_cash, t = market.shares.copy(), market.cash.copy(), int(market.t[0])
         charges, traded = market.charges.copy(), market.traded.copy()
@@ -245,7 +246,9 @@ def test_money_is_conserved_and_limits_hold_on_random_paths(random_bars, make_co
         )
         np.testing.assert_array_equal(market.traded - traded, (np.abs(change) * price).sum(axis=1))
         assert (price[change != 0] > 0).all()
-    np.testing.assert_array_equal(market.equity, market.cash + (market.shares * opens[market.t]).sum(axis=1))
+    np.testing.assert_array_equal(
+        market.equity, market.cash + (market.shares * market.tables.closes[market.t]).sum(axis=1)
+    )
 
 
 def test_observations_equal_the_daemons_function(random_bars, make_config, make_limits):
