@@ -91,16 +91,9 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
-def make_logger(file: Path | None, *, console: bool) -> Any:
-    """Return a logger that writes JSON lines to `file`, and to standard error when asked (systemd collects that)."""
-    streams: list[Any] = []
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        streams.append(file.open("a", buffering=1))
-    if console:
-        streams.append(sys.stderr)
+def _make_logger(sink: _Tee) -> Any:
     return structlog.wrap_logger(
-        structlog.WriteLogger(_Tee(streams)),  # type: ignore[arg-type]
+        structlog.WriteLogger(sink),  # type: ignore[arg-type]
         processors=[
             redact,
             structlog.processors.dict_tracebacks,
@@ -132,10 +125,24 @@ class _Tee:
 
 
 class RecordLog:
-    """Observer of the bus: one line per record that a person would read."""
+    """Observer of the bus: one line per record that a person would read.
 
-    def __init__(self, logger: Any, *, mode: str) -> None:
-        self._logger = logger.bind(mode=mode)
+    Writes JSON lines to `file`, and to standard error when asked (systemd collects that).
+    """
+
+    def __init__(self, file: Path | None, *, console: bool, mode: str) -> None:
+        self._file: Any = None
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._file = file.open("a", buffering=1)
+        streams = [stream for stream in (self._file, sys.stderr if console else None) if stream is not None]
+        self.logger = _make_logger(_Tee(streams))
+        self._logger = self.logger.bind(mode=mode)
+
+    def close(self) -> None:
+        """Close the file; lines that come later go nowhere."""
+        if self._file is not None:
+            self._file.close()
 
     def record(self, message: Any, envelope: Envelope) -> None:
         """Log one record."""

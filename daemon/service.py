@@ -29,7 +29,7 @@ from daemon.effects import Alert
 from daemon.inference import StrategyHost
 from daemon.latch import Latch
 from daemon.lock import InstanceLock
-from daemon.logs import RecordLog, make_logger
+from daemon.logs import RecordLog
 from daemon.messages import (
     DaemonStopped,
     HistoryLoaded,
@@ -94,7 +94,7 @@ class _Running:
         self.reason = "asked to stop"
         self.latch = Latch(service.paths.latch)
         log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
-        self.log = RecordLog(make_logger(log_file, console=service.console), mode=service.settings.mode)
+        self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
         self.core = self._build()
 
@@ -324,6 +324,7 @@ class _Running:
         if self.plane is not None:
             self.plane.close()
         await self.broker.close()
+        self.log.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
         end = self.clock.loop.time() + seconds

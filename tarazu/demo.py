@@ -19,7 +19,7 @@ from rich.table import Table
 
 from daemon.clock import IST, ist, stopwatch
 from daemon.core import Core
-from daemon.logs import RecordLog, make_logger
+from daemon.logs import RecordLog
 from daemon.messages import BreakerTripped, Decided, Outcome, PlanClosed
 from daemon.replay import history_message, replay
 from daemon.report import table
@@ -129,7 +129,7 @@ def _trade(deployment: Deployment, symbols: tuple[str, ...], version: str) -> No
     paths = deployment.paths
     strategy, name = deployment.strategy(name=None, model=paths.models / version, symbols=symbols, today=TRADE_FROM)
     bars = read_csv(paths.market_data).select(symbols)
-    log = RecordLog(make_logger(paths.logs("paper") / "daemon.jsonl", console=False), mode="paper")
+    log = RecordLog(paths.logs("paper") / "daemon.jsonl", console=False, mode="paper")
     replay(
         settings=settings,
         bars=bars.slice(TRADE_FROM, TRADE_TO),
@@ -144,6 +144,7 @@ def _trade(deployment: Deployment, symbols: tuple[str, ...], version: str) -> No
         journal_path=paths.journal,
         observer=_Narrator(log),
     )
+    log.close()
 
 
 def _report(directory: Path, paths: Paths, console: Console) -> None:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     directory: Path = typer.Option(Path("demo"), "--directory", help="Where it writes; replaced when it exists."),
     seed: int = typer.Option(7, "--seed", min=0, help="Seed of the market and of the training."),
-    timesteps: int = typer.Option(9_000, "--timesteps", min=600, help="Training steps; more take longer."),
+    timesteps: int = typer.Option(30_000, "--timesteps", min=600, help="Training steps; more take longer."),
 ) -> None:
     """Make a synthetic market, train a small SAC model, trade a quarter on paper with it, and report.
 
