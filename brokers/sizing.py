@@ -14,6 +14,13 @@ from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
 
+# What a trade is expected to cost, as a fraction of its value: charges of about 0.12 % and some slippage. Taken off the
+# equity before shares are counted, so that the limits hold for what is left after paying.
+EXPECTED_COSTS: Final = 0.0025
+# The gate reserves a little more for charges than they will be; purchases stay inside its reckoning by this margin.
+_FUNDS_USED: Final = 0.9995
+_FUNDS_KEPT: Final = 100
+
 _PARTS: Final = 1_000_000_000
 # A quotient this close below a whole number is that number: 0.57 * 10,000 / 5,700 must give one share, not none.
 _WHOLE: Final = 1e-9
@@ -31,6 +38,11 @@ def limit_price(side: Side, reference: Paise, *, offset: float, tick: Paise) -> 
     else:
         steps = -(reference * (parts - _PARTS) // step)
     return Paise(max(steps, 1) * tick)
+
+
+def spendable(available: float) -> Paise:
+    """Return how much of the confirmed cash (paise) purchases may be sized to."""
+    return Paise(max(0, int(available * _FUNDS_USED) - _FUNDS_KEPT))
 
 
 def slipped_price(side: Side, price: Paise, *, slippage_bps: float) -> Paise:

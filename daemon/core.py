@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from market.calendar import Calendar
-
 from brokers.charges import DeliveryCharges
 from daemon.agenda import Agenda
 from daemon.bus import Bus, Envelope
@@ -31,6 +29,7 @@ from daemon.operator import Operator
 from daemon.reconciler import Reconciler
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from market.calendar import Calendar
 from market.money import to_rupees
 from risk.breakers.board import BreakerBoard
 from risk.gate import Gate

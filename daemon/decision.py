@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import date
 from math import isfinite
-from typing import Final
 
 import numpy as np
 
+from brokers.sizing import EXPECTED_COSTS
 from daemon.agenda import decision_id
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import AskStrategy
@@ -21,9 +21,6 @@ from daemon.state import State
 from market.money import Paise
 from risk.gate import Book, Gate, TargetApproval
 from strategies.protocol import StrategyContext
-
-# What a trade is expected to cost, as a fraction of its value: charges of about 0.12 % and some slippage.
-_COSTS: Final = 0.0025
 
 
 class Decider:
@@ -142,7 +139,7 @@ class Decider:
     def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book, envelope: Envelope) -> Decided:
         equity = book.equity
         change = sum(abs(w - c) for w, c in zip(approval.weights, approval.current, strict=True))
-        costs = Paise(int(change * equity * _COSTS))
+        costs = Paise(int(change * equity * EXPECTED_COSTS))
         after = self.gate.round_to_shares(approval, book, expected_costs=costs)
         band = self.settings.execution.band
         moves = []

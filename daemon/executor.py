@@ -15,7 +15,7 @@ import msgspec
 
 from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.port import ReportKind
-from brokers.sizing import affordable, limit_price, slice_order
+from brokers.sizing import affordable, limit_price, slice_order, spendable
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
@@ -43,7 +43,6 @@ from risk.approval import ProposedOrder, Side
 from risk.gate import Book, Gate, OrderContext
 
 _GRACE: Final = "grace"
-_FUNDS_USED: Final = 0.9995
 
 
 class Executor:
@@ -138,9 +137,8 @@ class Executor:
         ]
         quantities = [abs(move.after - move.before) for move in moves]
         if side is Side.BUY:
-            # The gate reserves a little more for charges than they will be; stay inside its reckoning.
-            spendable = Paise(max(0, int(self.available_cash() * _FUNDS_USED) - 100))
-            quantities = affordable(quantities, limits, available=spendable, rates=self.state.charges.on(session))
+            cash = spendable(self.available_cash())
+            quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
         biggest = Paise(int(min(run.plan.equity, book.equity) * execution.max_order_fraction))
         plan_id = run.plan.decision_id
         proposals = []

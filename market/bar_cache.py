@@ -72,7 +72,8 @@ def _file_sha256(path: Path) -> str:
 
 def _read(entry: Path, source: str) -> tuple[Panel, str] | None:
     try:
-        with np.load(entry, allow_pickle=False) as stored:
+        # Opened here, because np.load leaves the file open when it is no archive.
+        with entry.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             if str(stored["key"]) != _key(source):
                 return None
             panel = Panel(

@@ -11,9 +11,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from market.calendar import Calendar
-from market.store import read_csv, write_csv
-from market.synthetic import generate
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +21,11 @@ from daemon.messages import BreakerTripped, Decided, Outcome, PlanClosed
 from daemon.replay import history_message, replay
 from daemon.report import table
 from daemon.settings import Paths
+from market.calendar import Calendar
 from market.errors import BadInput
 from market.money import format_rupees
+from market.store import read_csv, write_csv
+from market.synthetic import generate
 from tarazu.deployment import Deployment
 from tarazu.reporting import build_report
 

@@ -79,7 +79,15 @@ def run_paper(
 
 
 def run_feed(
-    *, data: Path, start: date, end: date, speed: float, port: int, symbols: tuple[str, ...] | None, begin: str, hold: bool
+    *,
+    data: Path,
+    start: date,
+    end: date,
+    speed: float,
+    port: int,
+    symbols: tuple[str, ...] | None,
+    begin: str,
+    hold: bool,
 ) -> None:
     """Serve recorded bars until interrupted."""
     from market.calendar import Calendar

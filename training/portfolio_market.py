@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from brokers.account import settlement_sessions
 from brokers.charges import ChargeRates, DeliveryCharges
-from brokers.sizing import affordable, fills_at, limit_price, slice_order, slipped_price
+from brokers.sizing import EXPECTED_COSTS, affordable, fills_at, limit_price, slice_order, slipped_price, spendable
 from market.calendar import Calendar
 from market.errors import BadInput
 from market.instrument import tick_size
@@ -46,11 +46,6 @@ from training.rewards import REWARDS
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# The executor's own margin for charges when it scales purchases to cash (daemon/executor.py).
-_FUNDS_USED: Final = 0.9995
-_FUNDS_KEPT: Final = 100
-# What a trade is expected to cost, as a fraction of its value; taken off before shares are counted (daemon/decision.py).
-_COSTS: Final = 0.0025
 # The gate compares limits with this slack, as a fraction of equity (risk/order_checks.py).
 _SLACK: Final = 1e-9
 # Below this many portfolios the projection row by row is as fast as the batch, and it is the daemon's to the last bit.
@@ -281,7 +276,7 @@ class PortfolioMarket:
         tables, bounds = self.tables, self._bounds
         prices = tables.close_rows[t]
         change = sum(abs(w - q * price / equity) for w, q, price in zip(approved, held, prices, strict=True))
-        after = whole_shares(approved, held, prices, float(equity - int(change * equity * _COSTS)), bounds)
+        after = whole_shares(approved, held, prices, float(equity - int(change * equity * EXPECTED_COSTS)), bounds)
         band, most = self._band * equity, bounds.max_weight * equity
         sells: list[tuple[int, int]] = []
         buys: list[tuple[int, int]] = []
@@ -323,9 +318,9 @@ class PortfolioMarket:
         if buys:
             slack = _SLACK * equity
             available: float = cash - unsettled
-            spendable = Paise(max(0, int(available * _FUNDS_USED) - _FUNDS_KEPT))
+            cash_for_buys = spendable(available)
             limits = [tables.buy_limits[t][i] for i, _ in buys]
-            sizes = affordable([quantity for _, quantity in buys], limits, available=spendable, rates=rates)
+            sizes = affordable([quantity for _, quantity in buys], limits, available=cash_for_buys, rates=rates)
             position_limit, gross_limit = bounds.max_weight * equity + slack, bounds.budget * equity + slack
             traded_limit = 2.0 * bounds.turnover * equity + slack
             gross = sum(q * price for q, price in zip(quantities, prices, strict=True))

@@ -40,13 +40,12 @@ def replay(
 
     Example: tarazu replay --data production/data/latest_market_data.csv --from 2023-01-01 --to 2024-09-30 --strategy equal_weight
     """
-    from market.store import DailyBars, read_bars
-
     from brokers.paper import FillModel
     from daemon.replay import history_message
     from daemon.replay import replay as run_replay
     from market.errors import BadInput
     from market.money import rupees
+    from market.store import DailyBars, read_bars
     from tarazu.deployment import Deployment
 
     deployment = Deployment.open(root, mode="replay")
