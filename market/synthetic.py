@@ -65,7 +65,7 @@ TARGETS: Final = Targets()
 TICK: Final = 0.05
 _PER_RUPEE: Final = 20.0
 # Symbols take these in turn: annual volatilities, starting prices and shares per day in the order of magnitude of large banks.
-_VOLATILITIES: Final = (0.30, 0.42, 0.38, 0.42, 0.40)
+_VOLATILITIES: Final = (0.29, 0.40, 0.37, 0.40, 0.38)
 _PRICES: Final = (800.0, 500.0, 350.0, 650.0, 1100.0)
 _TURNOVER_RUPEES: Final = 5e9
 _ANNUAL_DRIFT: Final = 0.12
@@ -106,13 +106,10 @@ def generate(seed: int, symbols: Sequence[str], start: date, end: date, calendar
     if not symbols or len(set(symbols)) != len(symbols):
         raise BadInput(f"synthetic: symbols {', '.join(symbols) or '(none)'}: at least one, each once")
     count = len(sessions)
-    market = _rng(seed, "")
-    own = [_rng(seed, symbol) for symbol in symbols]
-    level = _regimes(market.random(count))
     moves = _moves(
-        level,
-        market.standard_t(_FREEDOM, (count, 2)),
-        np.stack([rng.standard_t(_FREEDOM, (count, 2)) for rng in own], axis=2),
+        _regimes(_rng(seed, "regimes").random(count)),
+        _rng(seed, "returns").standard_t(_FREEDOM, (count, 2)),
+        np.stack([_rng(seed, "returns", symbol).standard_t(_FREEDOM, (count, 2)) for symbol in symbols], axis=2),
     )
     volatility = np.array([_pick(_VOLATILITIES, symbol) for symbol in symbols]) / np.sqrt(_SESSIONS_A_YEAR)
     share = np.sqrt([TARGETS.overnight_share, 1 - TARGETS.overnight_share])
@@ -121,15 +118,15 @@ def generate(seed: int, symbols: Sequence[str], start: date, end: date, calendar
     through = np.clip(drift + volatility * share[1] * moves.shocks[:, 1], -_LARGEST_MOVE, _LARGEST_MOVE)
     closes = np.cumsum(night + through, axis=0) + np.log([_pick(_PRICES, symbol) for symbol in symbols])
     opens = closes - through
-    extremes = np.stack([-np.log1p(-rng.random((count, 2))) for rng in own], axis=2)
-    highs, lows = _extremes(opens, closes, volatility * share[1] * moves.scale, extremes)
+    uniform = np.stack([_rng(seed, "extremes", symbol).random((count, 2)) for symbol in symbols], axis=2)
+    highs, lows = _extremes(opens, closes, volatility * share[1] * moves.scale, -np.log1p(-uniform))
     opened, closed = _ticks(opens), _ticks(closes)
     columns = {
         "open": opened,
         "high": np.maximum(np.maximum(opened, closed), _ticks(highs)),
         "low": np.minimum(np.minimum(opened, closed), _ticks(lows)),
         "close": closed,
-        "volume": _volumes(symbols, market, own, moves),
+        "volume": _volumes(seed, symbols, moves),
     }
     days = np.array([session.day for session in sessions], dtype="datetime64[D]")
     return daily_bars(tuple(symbols), days, columns)
@@ -167,11 +164,11 @@ class _Moves:
 
     shocks: Floats
     scale: Floats
-    common: Floats
 
 
-def _rng(seed: int, name: str) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *name.encode()])))
+def _rng(seed: int, *names: str) -> np.random.Generator:
+    """Return a stream of its own for a purpose (and a symbol): what one draws moves no other, however long the run is."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *" ".join(names).encode()])))
 
 
 def _pick(values: tuple[float, ...], symbol: str) -> float:
@@ -200,7 +197,7 @@ def _moves(level: Floats, market: Floats, own: Floats) -> _Moves:
     weight = np.sqrt([TARGETS.correlation, 1 - TARGETS.correlation])
     shocks = level[:, None, None] * (weight[0] * common.shocks[:, :, None] + weight[1] * private.shocks)
     variance = (weight[0] * common.scale[:, None]) ** 2 + (weight[1] * private.scale) ** 2
-    return _Moves(shocks, level[:, None] * np.sqrt(variance), common.shocks.sum(axis=1))
+    return _Moves(shocks, level[:, None] * np.sqrt(variance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +228,11 @@ def _extremes(opens: Floats, closes: Floats, deviation: Floats, exponential: Flo
     return opens + (move + reach[0]) / 2, opens + (move - reach[1]) / 2
 
 
-def _volumes(
-    symbols: Sequence[str], market: np.random.Generator, own: list[np.random.Generator], moves: _Moves
-) -> Floats:
+def _volumes(seed: int, symbols: Sequence[str], moves: _Moves) -> Floats:
     count = len(moves.scale)
-    fresh = np.sqrt(_VOLUME_COMMON) * market.standard_normal(count)[:, None] + np.sqrt(1 - _VOLUME_COMMON) * np.stack(
-        [rng.standard_normal(count) for rng in own], axis=1
-    )
+    market = _rng(seed, "volumes").standard_normal(count)[:, None]
+    own = np.stack([_rng(seed, "volumes", symbol).standard_normal(count) for symbol in symbols], axis=1)
+    fresh = np.sqrt(_VOLUME_COMMON) * market + np.sqrt(1 - _VOLUME_COMMON) * own
     memory = np.empty_like(fresh)
     state = np.zeros(len(symbols))
     for day in range(count):
@@ -267,7 +262,7 @@ def _day(seed: int, bars: DailyBars, row: int, at: int, count: int) -> dict[str,
     """Return one symbol's five-minute bars of one day, columns of `count` rows."""
     opened, high, low, closed = (float(column[row, at]) for column in (bars.open, bars.high, bars.low, bars.close))
     ordinal = int(bars.days[row].astype("datetime64[D]").astype(np.int64))
-    rng = _rng(seed, f"{bars.symbols[at]} {ordinal}")
+    rng = _rng(seed, "five minutes", bars.symbols[at], str(ordinal))
     place = np.arange(count) * (_PROFILE_AT[-1] / max(1, count - 1))
     variance = np.repeat(np.interp(place, _PROFILE_AT, _VARIANCE), _FINE)
     clock = np.concatenate([[0.0], np.cumsum(variance) / variance.sum()])

@@ -102,6 +102,12 @@ def test_another_symbol_beside_it_changes_nothing_of_a_symbol():
     assert wide.sha256 == short.sha256
 
 
+def test_a_later_end_changes_nothing_before_it():
+    short = generate(7, BANKS, date(2023, 1, 1), date(2023, 6, 30), CALENDAR)
+    long = generate(7, BANKS, date(2023, 1, 1), date(2023, 12, 31), CALENDAR)
+    assert long.slice(date(2023, 1, 1), date(2023, 6, 30)).sha256 == short.sha256
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_generated_bars_pass_the_quality_check(seed):
     bars = generate(seed, (*BANKS, "M&M", "TCS"), FIRST, LAST, CALENDAR)
