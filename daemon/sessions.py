@@ -10,7 +10,7 @@ from asyncio import TimerHandle
 from collections.abc import Callable
 from datetime import date
 
-from market.calendar import Calendar, Session, SessionKind
+from market.calendar import Calendar, Session
 
 from daemon.agenda import Agenda
 from daemon.bus import Bus
@@ -75,7 +75,7 @@ class SessionDriver:
         rebalances = self._count % self.every_sessions == 0
         self._count += 1
         # Muhurat and other short sessions are for trading by hand; a full weekend session is a normal day.
-        if rebalances and session.kind is not SessionKind.MUHURAT:
+        if rebalances and not session.short and session.hours_known:
             for slot in self.agenda.slots:
                 due = slot.due_ns(session.day)
                 if session.open_ns <= due < session.close_ns and now <= slot.closes_ns(session.day):
