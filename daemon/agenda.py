@@ -126,8 +126,8 @@ class Recurring:
 
     def _fire(self, fire: datetime) -> None:
         self._previous = fire
+        self.start()  # first: a call that fails must not be the last
         self._call(fire)
-        self.start()
 
     def stop(self) -> None:
         """Disarm."""

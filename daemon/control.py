@@ -133,16 +133,17 @@ class Control:
 
     async def _ask(self, verb: str, uid: int, command: Command) -> web.Response:
         self._token += 1
+        token = self._token
         answer: asyncio.Future[tuple[int, dict[str, Any]]] = asyncio.get_running_loop().create_future()
-        self.core.edges.outside.replies[self._token] = answer
+        self.core.edges.outside.replies[token] = answer
         message = OperatorCommand(
-            verb=verb, uid=uid, reason=command.reason[:500], nonce=command.nonce[:64], token=self._token
+            verb=verb, uid=uid, reason=command.reason[:500], nonce=command.nonce[:64], token=token
         )
         self.core.bus.post(Lane.CONTROL, message)
         try:
             status, payload = await asyncio.wait_for(answer, ANSWER_SECONDS)
         except TimeoutError:
-            self.core.edges.outside.replies.pop(self._token, None)
+            self.core.edges.outside.replies.pop(token, None)
             reason = self.core.bus.failed or "the dispatch did not answer in time"
             return _respond(503, {"error": reason})
         return _respond(status, payload)

@@ -144,7 +144,7 @@ def build_core(
     edges = Edges(clock, outside)
     journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
-    decider = Decider(state, gate, settings)
+    decider = Decider(state, gate, settings, calendar)
     executor = Executor(state, gate, settings, calendar, decider.book)
     operator = Operator(state, executor)
     state.wire(bus)

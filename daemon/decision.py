@@ -14,10 +14,11 @@ import numpy as np
 from brokers.sizing import EXPECTED_COSTS
 from daemon.agenda import decision_id
 from daemon.bus import Bus, Envelope, Output
-from daemon.effects import AskStrategy
-from daemon.messages import Decided, Move, Outcome, SlotDue, TargetProposed
+from daemon.effects import AskStrategy, DropTimer, SetTimer
+from daemon.messages import Decided, Move, Outcome, Reconciled, SlotDue, TargetProposed
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from market.calendar import Calendar
 from market.money import Paise
 from risk.gate import Book, Gate, TargetApproval
 from strategies.protocol import StrategyContext
@@ -26,16 +27,19 @@ from strategies.protocol import StrategyContext
 class Decider:
     """Handles due slots and the strategies' answers."""
 
-    def __init__(self, state: State, gate: Gate, settings: DaemonSettings) -> None:
+    def __init__(self, state: State, gate: Gate, settings: DaemonSettings, calendar: Calendar) -> None:
         self.state = state
         self.gate = gate
         self.settings = settings
-        self._sessions_seen = 0
+        self.calendar = calendar
+        self._previous: tuple[date, date] = (date.min, date.min)
+        self._waiting: dict[str, SlotDue] = {}
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
         bus.handle(SlotDue, self.on_slot)
         bus.handle(TargetProposed, self.on_target)
+        bus.handle(Reconciled, self.on_reconciled)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -44,6 +48,10 @@ class Decider:
         state = self.state
         if state.agenda.is_done(message.session, message.slot):
             return None
+        if self._must_wait(message, envelope):
+            self._waiting[message.slot] = message
+            over = state.agenda.slot(message.slot).closes_ns(message.session) + 1_000_000
+            return [SetTimer(f"slot:{message.slot}", over, message)]
         refusal = self._cannot_trade(message, envelope)
         if refusal is not None:
             return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=(refusal,))]
@@ -51,6 +59,23 @@ class Decider:
             return None
         identity = decision_id(self.settings.portfolio, message.session, message.slot)
         return [AskStrategy(identity, message.slot, self.context())]
+
+    def _must_wait(self, message: SlotDue, envelope: Envelope) -> bool:
+        """Return whether the books are all that is missing: inside the slot's window they may still be compared."""
+        state = self.state
+        return (
+            not state.reconciled_clean
+            and not state.halts
+            and state.session == message.session
+            and envelope.at_ns <= state.agenda.slot(message.slot).closes_ns(message.session)
+        )
+
+    def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
+        """Ask again for slots that waited for the books: a restart inside the window still does the day's rebalance."""
+        if not self._waiting or not (message.clean or self.state.halts):
+            return None
+        waiting, self._waiting = self._waiting, {}
+        return [output for slot, due in waiting.items() for output in (DropTimer(f"slot:{slot}"), due)]
 
     def _cannot_trade(self, message: SlotDue, envelope: Envelope) -> str | None:
         state = self.state
@@ -117,7 +142,7 @@ class Decider:
         assert equity is not None
         session = state.session
         assert session is not None
-        tradable = state.view.tradable(state.previous_session, session)
+        tradable = state.view.tradable(self._session_before(session), session)
         unknown = {order.symbol for order in state.unknown_orders()}
         if unknown:
             tradable = tuple(
@@ -135,6 +160,13 @@ class Decider:
             session=session,
             traded=state.traded_today,
         )
+
+    def _session_before(self, session: date) -> date:
+        """Return the market's session before, not the one that we last saw: after days of absence these differ."""
+        if self._previous[0] != session:
+            before = self.calendar.previous_session(session)
+            self._previous = (session, self.state.previous_session if before is None else before.day)
+        return self._previous[1]
 
     def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book, envelope: Envelope) -> Decided:
         equity = book.equity

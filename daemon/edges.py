@@ -49,7 +49,7 @@ class Edges:
     def __init__(self, clock: Clock, outside: Outside) -> None:
         self.clock = clock
         self.outside = outside
-        self.sending = True
+        self.halted: Callable[[], str] = lambda: ""
         self._bus: Bus | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +62,7 @@ class Edges:
             DropTimer: self._drop_timer,
             Reply: self._reply,
             Alert: self._alert,
-            ReleaseStop: lambda _: self.outside.release_stop(),
+            ReleaseStop: self._release,
         }
 
     def attach(self, bus: Bus) -> None:
@@ -105,16 +105,22 @@ class Edges:
         self.outside.strategy.ask(effect.decision_id, effect.slot, effect.context)
 
     def _send(self, effect: SendOrders) -> None:
-        if self.sending and not self.outside.engaged():
+        # What was halted between the record of an intent and its reaching the disk does not leave either.
+        why = "the stop latch is engaged" if self.outside.engaged() else self.halted()
+        if not why:
             self.outside.broker.submit(effect.orders)
             return
-        why = "the stop latch is engaged" if self.sending else "the daemon is shutting down"
         self.on_reports(
             tuple(
                 OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why)
                 for order in effect.orders
             )
         )
+
+    def _release(self, effect: ReleaseStop) -> None:
+        # Resuming has emptied the list of halts; what is on it now came later and keeps its latch.
+        if not self.halted():
+            self.outside.release_stop()
 
     def _alert(self, effect: Alert) -> None:
         self.outside.alert(effect)

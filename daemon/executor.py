@@ -17,6 +17,7 @@ from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.port import ReportKind
 from brokers.sizing import affordable, limit_price, slice_order, spendable
 from daemon.bus import Bus, Envelope, Output
+from daemon.clock import session_day
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
     BreakerTripped,
@@ -227,7 +228,7 @@ class Executor:
         run = self.state.runs.get(message.plan_id)
         if run is None or run.closed:
             return None
-        if message.phase.startswith(_GRACE):
+        if message.phase == f"{_GRACE}:{run.phase}":
             return [
                 Alert("error", "order.cancel_unanswered", f"plan {message.plan_id}: cancels were not confirmed"),
                 ReadAccount("unknown"),
@@ -323,7 +324,8 @@ class Executor:
             if run.closed:
                 continue
             closes = state.agenda.slot(run.plan.slot).closes_ns(run.plan.session)
-            if run.plan.session != state.session or not state.session_open:
+            today = run.plan.session == state.session == session_day(envelope.at_ns)
+            if not today or not state.session_open:
                 outputs += self._close(run, "interrupted, and its session is over")
             elif run.phase not in run.tags:
                 if envelope.at_ns > closes:

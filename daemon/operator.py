@@ -25,7 +25,8 @@ from daemon.state import State
 from market.bar import BarBatch
 
 NONCE_SECONDS: Final = 300
-STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL"}
+# A flatten halts and cancels at once; selling down is a person's work until the gate's exit rules drive it.
+STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "STOP_CANCEL"}
 
 
 class Operator:
@@ -38,6 +39,7 @@ class Operator:
         self._verbs = {
             "halt": self._stop,
             "cancel": self._stop,
+            "flatten": self._stop,
             "approve": self._approve,
             "resume/prepare": self._prepare,
             "resume/confirm": self._confirm,

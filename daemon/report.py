@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from market.calendar import Calendar
-from market.store import DailyBars
-from strategies.baselines import make_strategy
 
 from daemon.journal import read_journal
 from daemon.messages import (
@@ -35,9 +32,12 @@ from daemon.replay import ReplayResult, replay
 from daemon.settings import DaemonSettings
 from daemon.tally import INTERVENTION
 from market.bar import BarBatch, Interval
+from market.calendar import Calendar
 from market.errors import OperatorError
 from market.money import format_rupees
+from market.store import DailyBars
 from risk.limits import RiskLimits
+from strategies.baselines import make_strategy
 
 BASELINES: Final = ("equal_weight", "buy_and_hold")
 

@@ -41,7 +41,7 @@ from daemon.messages import (
 from daemon.notify import notify, watchdog_seconds
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings, Paths
-from daemon.stop_plane import StopPlane
+from daemon.stop_plane import MODES, StopPlane
 from daemon.view import screen
 from market.bar import BarBatch
 from market.calendar import Calendar
@@ -185,9 +185,11 @@ class _Running:
         """A stop that was engaged before this start is on record from its first moment."""
         if self.latch.engaged():
             said = self.latch.read()
-            verb = "cancel" if said.get("mode") == "cancel" else "halt"
+            verb = said["mode"] if said.get("mode") in MODES else "halt"
+            uid = said.get("uid")
             reason = f"latch from before the start: {said.get('reason', '')}"
-            self.core.bus.post(Lane.CONTROL, OperatorCommand(verb=verb, uid=int(said.get("uid", -1)), reason=reason))
+            command = OperatorCommand(verb=verb, uid=uid if isinstance(uid, int) else -1, reason=reason)
+            self.core.bus.post(Lane.CONTROL, command)
 
     def _missing_history(self, today: Any) -> HistoryLoaded | None:
         history = self.service.history(today)
@@ -259,13 +261,14 @@ class _Running:
         """The dispatch stopped: latch, withdraw open orders directly at the broker, stay up to be asked."""
         with suppress(OSError):
             self.latch.engage(mode="cancel", reason=reason, uid=-1, at=ist(self.clock.now_ns()).isoformat())
-        tags = [order.tag for order in self.core.state.open_orders()]
-        if tags:
-            self.broker.cancel(tags)
         self.log.alert(Alert("error", "dispatch.failed", reason), self.clock.now_ns())
         if self.plane is not None:
             self.plane.publish({**self.core.status(), "failure": reason})
         notify(f"STATUS=FAILED: {reason}")
+        tags = [order.tag for order in self.core.state.open_orders()]
+        if tags:
+            # Last, because it may fail as well: the disk that the journal lost may be the paper broker's too.
+            self.broker.cancel(tags)
 
     def _asked_to_stop(self, number: int) -> None:
         self.reason = signal.Signals(number).name

@@ -10,12 +10,11 @@ from asyncio import TimerHandle
 from collections.abc import Callable
 from datetime import date
 
-from market.calendar import Calendar, Session
-
 from daemon.agenda import Agenda
 from daemon.bus import Bus
 from daemon.clock import Clock, session_day
 from daemon.messages import Lane, SessionClosed, SessionOpened, SlotDue
+from market.calendar import Calendar, Session
 
 # Bars of the close, the closing auction among them, need a while to arrive before the session is summed up.
 SETTLE_NS = 10 * 60 * 10**9

@@ -90,6 +90,7 @@ class State:
         self._make_board = board
         self.trips: list[Trip] = []
         self.orders: dict[str, Order] = {}
+        self.carried: frozenset[str] = frozenset()  # tags of earlier sessions whose outcome is still unknown
         self.runs: dict[str, PlanRun] = {}
         self.opening_cash: Paise | None = None
         self.session: date | None = None
@@ -169,6 +170,7 @@ class State:
         self.account.start_session(message.session)
         # Orders live one day: what was open yesterday cannot fill today, and what is done needs no more memory.
         self.orders = {tag: order for tag, order in self.orders.items() if order.state is OrderState.UNKNOWN}
+        self.carried = frozenset(self.orders)
         self.runs = {key: run for key, run in self.runs.items() if not run.closed}
         self._reference = {}
         self.traded_today = Paise(0)
@@ -303,6 +305,7 @@ class State:
 
     def on_halted(self, message: Halted, _: Envelope) -> None:
         self.halts[message.cause] = message.detail
+        self.resume = None  # a summary that was shown before this halt does not speak of it
 
     def on_resume_prepared(self, message: ResumePrepared, _: Envelope) -> None:
         self.resume = message

@@ -100,11 +100,13 @@ class MarketView:
         rows = np.array(message.closes, dtype=np.float64).reshape(-1, n)
         for row in rows:
             self._append(row)
-        if len(rows):
+        if not len(rows):
+            return
+        self.closed_to = message.sessions[-1]
+        if message.end_ns >= self.last_end_ns:  # after a gap, today's bars may have come first: they stay
             self.last = rows[-1].tolist()
             self.last_session = [message.sessions[-1]] * n
-            self.closed_to = message.sessions[-1]
-            self.last_end_ns = max(self.last_end_ns, message.end_ns)
+            self.last_end_ns = message.end_ns
             self._prices = None
 
     def observe(self, batch: BarBatch) -> None:
@@ -125,7 +127,7 @@ class MarketView:
 
     def end_session(self, session: date) -> None:
         """Add the session's closing row, once every instrument has had a price; a session without any bar adds none."""
-        if session in self.last_session and self.complete:
+        if session > self.closed_to and session in self.last_session and self.complete:
             self._append(np.array(self.last))
             self.closed_to = session
 

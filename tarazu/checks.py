@@ -52,9 +52,8 @@ def _configuration(root: Path) -> tuple[bool, str]:
 
 
 def _calendar(root: Path) -> tuple[bool, str]:
-    from market.calendar import Calendar
-
     from daemon.clock import session_day, wall_ns
+    from market.calendar import Calendar
 
     calendar = Calendar.load()
     left = (calendar.coverage_until - session_day(wall_ns())).days
@@ -75,9 +74,8 @@ def _data(root: Path) -> tuple[bool, str]:
 
 
 def _model(root: Path) -> tuple[bool, str]:
-    from strategies.artifact import active_version, load_artifact
-
     from daemon.clock import session_day, wall_ns
+    from strategies.artifact import active_version, load_artifact
     from tarazu.deployment import Deployment
 
     deployment = Deployment.open(root, mode="paper")

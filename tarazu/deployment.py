@@ -14,11 +14,10 @@ from market.instrument import Instrument
 from market.money import Paise, rupees
 
 if TYPE_CHECKING:
-    from market.calendar import Calendar
-    from strategies.production_config import ProductionConfig
-
     from daemon.messages import HistoryLoaded
+    from market.calendar import Calendar
     from risk.limits import RiskLimits
+    from strategies.production_config import ProductionConfig
     from strategies.protocol import Strategy
 
 Mode = Literal["paper", "live", "replay"]
@@ -39,9 +38,8 @@ class Deployment:
     def open(cls, root: Path, *, mode: Mode) -> Deployment:
         """Read and check the configuration. Raises BadInput naming file, key, value and what is allowed."""
         from market.calendar import Calendar
-        from strategies.production_config import load_production
-
         from risk.limits import load_limits
+        from strategies.production_config import load_production
 
         if not root.is_dir():
             raise BadInput(f"--root {root}: there is no such directory; name the deployment's directory")
@@ -100,9 +98,8 @@ class Deployment:
 
     def history(self, symbols: tuple[str, ...]) -> Callable[[date], HistoryLoaded | None]:
         """Return a function of a date that gives the daily closes before it, None when there is no data file."""
-        from market.store import read_csv
-
         from daemon.replay import history_message
+        from market.store import read_csv
 
         rows = self.production.environment.look_back + 1 + _SPARE_ROWS
 

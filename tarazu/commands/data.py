@@ -51,11 +51,10 @@ def import_(
     Example: tarazu data import downloads/banks.csv
     """
     from market.calendar import Calendar
+    from market.errors import BadInput
     from market.quality import check as check_bars
     from market.store import read_csv, write_csv
     from market.wide_import import is_wide, read_wide
-
-    from market.errors import BadInput
 
     target = _default(None, root)
     if target.exists() and not force:
@@ -77,11 +76,10 @@ def update(root: Path = Root) -> None:
 
     Example: tarazu data update
     """
-    from market.calendar import Calendar
-    from market.store import read_csv
-
     from daemon.clock import session_day, wall_ns
+    from market.calendar import Calendar
     from market.errors import BadInput
+    from market.store import read_csv
 
     target = _default(None, root)
     if not target.exists():

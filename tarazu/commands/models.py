@@ -42,9 +42,8 @@ def show(
 
     Example: tarazu models show v1_20261123_093000
     """
-    from strategies.artifact import read_manifest
-
     from market.errors import BadInput
+    from strategies.artifact import read_manifest
 
     directory = Path(version) if Path(version).is_dir() else root / "models" / version
     if not directory.is_dir():

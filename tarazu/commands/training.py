@@ -30,13 +30,12 @@ def train(
     """
     from datetime import date
 
-    from market.store import read_csv
-    from strategies.artifact import activate as activate_version
-    from training.trainer import train as run_training
-
     from daemon.clock import wall_datetime
     from market.errors import BadInput
+    from market.store import read_csv
+    from strategies.artifact import activate as activate_version
     from tarazu.deployment import Deployment
+    from training.trainer import train as run_training
 
     deployment = Deployment.open(root, mode="replay")
     symbols = tuple(deployment.production.portfolio.assets)
@@ -73,9 +72,8 @@ def validate(
     Example: tarazu validate production/models/v1_20261123_093000
     """
     from market.store import read_csv
-    from training.validation import validate_artifact
-
     from tarazu.deployment import Deployment
+    from training.validation import validate_artifact
 
     deployment = Deployment.open(root, mode="replay")
     symbols = tuple(deployment.production.portfolio.assets)

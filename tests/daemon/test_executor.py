@@ -4,16 +4,16 @@ from datetime import date
 
 import numpy as np
 import pytest
-from market.calendar import Calendar
-from market.store import DailyBars
 
 from brokers.paper import FillModel
 from daemon.journal import read_journal
 from daemon.messages import Decided, Halted, OrderReports, OrdersIntended, Outcome, PlanClosed
 from daemon.replay import history_message, replay
 from daemon.settings import DaemonSettings
+from market.calendar import Calendar
 from market.instrument import Instrument
 from market.money import rupees
+from market.store import DailyBars
 from risk.limits import load_limits
 
 SYMBOLS = ("AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN")

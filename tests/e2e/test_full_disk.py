@@ -21,7 +21,9 @@ pytestmark = [
 def small_disk(deployment):
     state = deployment.root / "state"
     state.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(state)], check=False, capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(state)], check=False, capture_output=True
+    )
     if done.returncode != 0:
         pytest.skip("this machine does not allow mounting a tmpfs")
     yield state
