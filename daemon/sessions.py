@@ -1,7 +1,8 @@
 """Session driver: the edge that turns the calendar and the clock into messages.
 
 It arms one timer at a time per purpose, so that a year of replay does not hold a year of timers. After a restart it posts
-what is true now: the session is open, a slot is due and not decided.
+what is true now: the session is open, a slot is due and not decided; and it ends a session (`opened`) that ended while
+nobody was here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class SessionDriver:
         on_close: Callable[[Session], None] = lambda session: None,
         on_end: Callable[[], None] = lambda: None,
         every_sessions: int = 1,
+        opened: date | None = None,
     ) -> None:
         self.clock = clock
         self.calendar = calendar
@@ -45,17 +47,33 @@ class SessionDriver:
         self.on_close = on_close
         self.on_end = on_end
         self.every_sessions = every_sessions
+        self._opened = opened
         self._count = 0
         self._timers: list[TimerHandle] = []
 
     def start(self) -> None:
         """Post what is true now and arm what comes next."""
         now = self.clock.now_ns()
+        session = self._coming(date.min)
+        missed = self.calendar.session(self._opened) if self._opened is not None else None
+        if missed is None or now < missed.close_ns + SETTLE_NS:
+            self._arm(session)
+        elif session is not None and session.open_ns <= now:
+            self._end(missed)
+            self._arm(session)
+        else:
+            # Its last bars come with the feed's backlog; they get the time that they get on any day.
+            at = now + SETTLE_NS if session is None else min(now + SETTLE_NS, session.open_ns)
+            self._timers = [self.clock.call_at(at, self._close, missed)]
+
+    def _coming(self, after: date) -> Session | None:
+        """Return the session that is on, or else the next one; never one up to `after`."""
+        now = self.clock.now_ns()
         today = session_day(now)
         session = self.calendar.session(today)
-        if session is None or now >= session.close_ns + SETTLE_NS:
-            session = self.calendar.next_session(today)
-        self._arm(session)
+        if session is None or session.day <= after or now >= session.close_ns + SETTLE_NS:
+            return self.calendar.next_session(max(today, after))
+        return session
 
     def _arm(self, session: Session | None) -> None:
         if session is None or (self.until is not None and session.day > self.until):
@@ -73,8 +91,7 @@ class SessionDriver:
         self._timers = [self.clock.call_at(session.close_ns + SETTLE_NS, self._close, session)]
         rebalances = self._count % self.every_sessions == 0
         self._count += 1
-        # Muhurat and other short sessions are for trading by hand; a full weekend session is a normal day.
-        if rebalances and not session.short and session.hours_known:
+        if rebalances and session.rebalances:
             for slot in self.agenda.slots:
                 due = slot.due_ns(session.day)
                 if session.open_ns <= due < session.close_ns and now <= slot.closes_ns(session.day):
@@ -83,9 +100,12 @@ class SessionDriver:
                     )
 
     def _close(self, session: Session) -> None:
+        self._end(session)
+        self._arm(self._coming(session.day))
+
+    def _end(self, session: Session) -> None:
         self.on_close(session)
         self.bus.post(Lane.TIMER, SessionClosed(session=session.day))
-        self._arm(self.calendar.next_session(session.day))
 
     def stop(self) -> None:
         """Disarm."""

@@ -61,6 +61,11 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     short: bool = False
     hours_known: bool = True
 
+    @property
+    def rebalances(self) -> bool:
+        """Whether an unattended rebalance belongs into this session: Muhurat and other short ones are for a person."""
+        return not self.short and self.hours_known and self.kind is not SessionKind.MUHURAT
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:

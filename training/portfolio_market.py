@@ -25,7 +25,7 @@ from market.calendar import Calendar
 from market.errors import BadInput
 from market.instrument import tick_size
 from market.money import Paise, rupees
-from market.sessions import MINUTE_NS, Phase, SessionKind, midnight_ns
+from market.sessions import MINUTE_NS, Phase, midnight_ns
 from market.store import DailyBars
 from risk.approval import Side
 from risk.order_checks import CHARGES_MARGIN
@@ -121,7 +121,7 @@ def build_tables(bars: DailyBars, config: ProductionConfig, limits: RiskLimits, 
 
 
 def _trades(calendar: Calendar, day: date, trade_time: str) -> bool:
-    """Return whether the daemon would trade on a day that has bars: not in a Muhurat session, nor outside its hours.
+    """Return whether the daemon would trade on a day that has bars: not in a short session, nor outside its hours.
 
     A day that the calendar does not know (made-up data) is an ordinary one.
     """
@@ -130,7 +130,7 @@ def _trades(calendar: Calendar, day: date, trade_time: str) -> bool:
         return True
     hour, minute = trade_time.split(":")
     due_ns = midnight_ns(day) + (int(hour) * 60 + int(minute)) * MINUTE_NS
-    return session.kind is not SessionKind.MUHURAT and calendar.phase(due_ns, derivatives=True) is Phase.CONTINUOUS
+    return session.rebalances and calendar.phase(due_ns, derivatives=True) is Phase.CONTINUOUS
 
 
 @dataclass(frozen=True, slots=True)

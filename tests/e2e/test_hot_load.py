@@ -1,0 +1,61 @@
+"""A new model version is taken over between decisions; a damaged one is refused and the last good one goes on."""
+
+import json
+import signal
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from market.calendar import Calendar
+from market.synthetic import generate
+from risk.limits import load_limits
+from strategies.production_config import load_production
+from training.trainer import train
+
+REPO = Path(__file__).resolve().parent.parent.parent
+DAY = date(2024, 6, 5)
+pytestmark = pytest.mark.slow
+
+
+def make_version(root, *, seed, hour):
+    config = load_production(REPO / "production" / "config" / "production.yaml")
+    small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
+    return train(
+        config.model_copy(update={"model": small}),
+        generate(seed, config.portfolio.assets, date(2022, 1, 3), date(2024, 5, 31), Calendar.load()),
+        load_limits(REPO / "production" / "config" / "risk_limits.yaml", mode="replay"),
+        timesteps=60,
+        seed=seed,
+        created=datetime(2024, 6, 1, hour, tzinfo=UTC),
+        out_dir=root / "models",
+        log_dir=root / "logs" / "training",
+        progress="none",
+    ).name
+
+
+@pytest.mark.timeout(120)
+def test_reload_takes_a_good_version_and_refuses_a_damaged_one(deployment):
+    root = str(deployment.root)
+    first, second = make_version(deployment.root, seed=1, hour=1), make_version(deployment.root, seed=2, hour=2)
+    deployment.run("models", "activate", first, "--root", root)
+    feed = deployment.feed(DAY, speed=30.0)
+    daemon = deployment.spawn("paper", "--root", root, "--feed", feed, "--quiet")
+    deployment.wait_for("reconcile.done")
+
+    deployment.run("models", "activate", second, "--root", root)
+    answer = json.loads(deployment.run("reload", "--root", root))
+    assert answer == {"model": second, "accepted": True, "detail": ""}
+    deployment.wait_for("model.loaded", version=second, accepted=True)
+    assert json.loads(deployment.run("status", "--root", root, "--json"))["model"] == second
+
+    path = deployment.root / "models" / second / "policy.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    said = deployment.run("reload", "--root", root, expect=1)
+    assert '"accepted": false' in said and "policy.safetensors" in said
+    deployment.wait_for("model.loaded", accepted=False)
+    assert json.loads(deployment.run("status", "--root", root, "--json"))["model"] == second
+    daemon.send_signal(signal.SIGTERM)
+    deployment.finish(daemon)
