@@ -43,15 +43,18 @@ def trade(root: Path, day: date, options: argparse.Namespace, *, stop_after: str
     seen = log.stat().st_size if log.exists() else 0
     daemon = tarazu(*command)
     if stop_after is not None:
-        follow = subprocess.Popen(["tail", "-F", "-c", f"+{seen + 1}", str(log)], stdout=subprocess.PIPE, text=True)
+        # tail ends with the daemon, so a day without the event does not hang the drill.
+        tail = ["tail", "-F", f"--pid={daemon.pid}", "-c", f"+{seen + 1}", str(log)]
+        follow = subprocess.Popen(tail, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert follow.stdout is not None
-        for line in follow.stdout:
-            if json.loads(line)["event"] == stop_after:
-                break
+        at = next((line["at"] for line in map(json.loads, follow.stdout) if line["event"] == stop_after), None)
         follow.kill()
-        daemon.send_signal(signal.SIGTERM)
-        print(f"  SIGTERM at {json.loads(line)['at']} ({stop_after}); exit code {daemon.wait()}; started again")
-        daemon = tarazu(*command)
+        if at is None:
+            print(f"  no {stop_after} that day; choose another one")
+        else:
+            daemon.send_signal(signal.SIGTERM)
+            print(f"  SIGTERM at {at} ({stop_after}); exit code {daemon.wait()}; started again")
+            daemon = tarazu(*command)
     code = daemon.wait()
     feed.kill()
     return code
