@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -183,8 +184,20 @@ class FeedServer:
     async def _feed(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        # A client that leaves in the middle is its own business: it reconnects and says what it has.
+        with suppress(ConnectionResetError):
+            await self._play(socket)
+        return socket
+
+    async def _play(self, socket: web.WebSocketResponse) -> None:
         frame = await socket.receive()
-        wanted = _CLIENT.decode(frame.data)
+        if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            return
+        try:
+            wanted = _CLIENT.decode(frame.data)
+        except msgspec.DecodeError as error:
+            await socket.close(code=aiohttp.WSCloseCode.INVALID_TEXT, message=str(error).encode()[:100])
+            return
         await socket.send_bytes(self._hello())
         for batch in self.batches:
             if batch.end_ns <= wanted.after_ns:
@@ -193,8 +206,7 @@ class FeedServer:
             if wait > 0:
                 await asyncio.sleep(wait)
             if socket.closed:
-                return socket
+                return
             await socket.send_bytes(_encode(Bars(batch)))
         await socket.send_bytes(_encode(End()))
         await socket.close()
-        return socket

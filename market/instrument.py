@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from market.errors import BadInput
@@ -44,11 +45,16 @@ def tick_size(price: Paise | int, on: date) -> Paise:
     The exchange reviews a share's class monthly on its last close, so a live broker's instrument list decides there;
     this table serves the paper broker and replay.
     """
-    table = _TICKS[0][1]
-    for valid_from, candidate in _TICKS:
-        if on >= valid_from:
-            table = candidate
-    for upper, tick in table:
+    for upper, tick in _bands(on):
         if price <= upper:
             return Paise(tick)
     raise AssertionError("the last band is open-ended")
+
+
+@lru_cache(maxsize=16)
+def _bands(on: date) -> tuple[tuple[float, int], ...]:
+    bands = _TICKS[0][1]
+    for valid_from, candidate in _TICKS:
+        if on >= valid_from:
+            bands = candidate
+    return bands
