@@ -86,6 +86,8 @@ class FeedClient:
     after_ns: int
     on_batch: Callable[[BarBatch], None]
     on_state: Callable[[str, str], None] = lambda state, detail: None
+    # Seconds between pings; None for a played feed, whose seconds may be milliseconds.
+    heartbeat: float | None = None
     ended: bool = False
 
     async def run(self) -> None:
@@ -115,7 +117,7 @@ class FeedClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.ws_connect(self.url.rstrip("/") + "/feed", heartbeat=None, max_msg_size=16 * 2**20) as socket,
+            session.ws_connect(self.url.rstrip("/") + "/feed", heartbeat=self.heartbeat, max_msg_size=16 * 2**20) as socket,
         ):
             await socket.send_bytes(_encode(Subscribe(self.symbols, self.after_ns)))
             self.on_state("connected", self.url)

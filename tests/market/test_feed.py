@@ -44,7 +44,7 @@ async def test_a_client_that_comes_late_gets_the_backlog_after_what_it_has():
 
 
 async def test_a_lost_connection_is_told_and_resumed_without_doubles():
-    server, url = await served(4, speed=4.0)
+    server, url = await served(12, speed=4.0)
     seen, states = [], []
     client = FeedClient(url, ("SBIN",), 0, seen.append, lambda state, detail: states.append(state))
     task = asyncio.create_task(client.run())
@@ -54,11 +54,11 @@ async def test_a_lost_connection_is_told_and_resumed_without_doubles():
     await server.close()
     while "lost" not in states:
         await asyncio.sleep(0.01)
-    again = FeedServer(batches(4), start_ns=0, speed=1000.0, now=time.perf_counter)
+    again = FeedServer(batches(12), start_ns=0, speed=1000.0, now=time.perf_counter)
     await again.start("127.0.0.1", port)
     await asyncio.wait_for(task, 10)
     await again.close()
-    assert [batch.end_ns for batch in seen] == [i * SECOND for i in range(1, 5)]
+    assert [batch.end_ns for batch in seen] == [i * SECOND for i in range(1, 13)]
 
 
 async def test_a_held_clock_stands_until_somebody_asks():
