@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from market.errors import TarazuError
 
+if TYPE_CHECKING:
+    from market.calendar import Calendar
+
 LEAST_FREE_BYTES: Final = 500 * 2**20
 HORIZON_DAYS: Final = 30
+# Daily bars may be this many closed sessions old: a source that publishes late, or a long weekend at the vendor's.
+LATE_SESSIONS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,20 @@ def run_checks(root: Path) -> list[Check]:
         try:
             ok, detail = look(root)
         except TarazuError as error:
-            ok, detail = False, str(error)
+            ok, detail = False, " ".join(str(error).split())
+        except (OSError, ValueError, sqlite3.Error) as error:
+            ok, detail = False, f"cannot be checked: {type(error).__name__}: {error}"
         checks.append(Check(name, ok, detail))
     return checks
+
+
+def missing_sessions(calendar: Calendar, last: date) -> list[date]:
+    """Return the sessions after `last` that are over by now."""
+    from daemon.clock import session_day, wall_ns
+
+    now_ns = wall_ns()
+    sessions = calendar.sessions(last, session_day(now_ns))
+    return [session.day for session in sessions if session.day > last and session.close_ns <= now_ns]
 
 
 def _packages(root: Path) -> tuple[bool, str]:
@@ -69,8 +87,13 @@ def _data(root: Path) -> tuple[bool, str]:
     if not path.exists():
         return False, f"{path}: there is none; tarazu data import FILE"
     bars = read_csv(path)
-    report = check(bars, Calendar.load())
-    return report.ok, f"{len(bars.days)} sessions to {bars.days[-1]}, {'clean' if report.ok else report.lines()[0]}"
+    calendar = Calendar.load()
+    report = check(bars, calendar)
+    behind = len(missing_sessions(calendar, bars.days[-1].astype("datetime64[D]").item()))
+    said = [f"{len(bars.days)} sessions to {bars.days[-1]}", "clean" if report.ok else report.lines()[0]]
+    if behind:
+        said.append(f"{behind} sessions behind; see: tarazu data update")
+    return report.ok and behind <= LATE_SESSIONS, ", ".join(said)
 
 
 def _model(root: Path) -> tuple[bool, str]:
@@ -123,7 +146,9 @@ def _latch(root: Path) -> tuple[bool, str]:
     latch = Latch(root / "state" / "latch")
     if not latch.path.exists():
         return True, "not engaged"
-    return False, f"engaged: {latch.read()}"
+    content = latch.read()
+    reason = content.get("reason") or "no reason given"
+    return False, f"engaged ({content.get('mode')}): {reason}; going on takes: tarazu resume"
 
 
 _CHECKS: Final[dict[str, Callable[[Path], tuple[bool, str]]]] = {

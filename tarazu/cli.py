@@ -51,13 +51,16 @@ def main(arguments: list[str] | None = None) -> None:
     from market.errors import BadInput, DependencyFailed, OperatorError
 
     try:
-        app(arguments)
+        app(arguments, prog_name="tarazu")
     except BadInput as error:
         _fail(str(error), 2)
     except OperatorError as error:
         _fail(str(error), 1)
     except DependencyFailed as error:
         _fail(str(error), 3)
+    except OSError as error:
+        # The disk or the system said no (full, read-only, not permitted): nothing that a traceback would explain.
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 3)
 
 
 def _fail(text: str, code: int) -> None:

@@ -33,6 +33,8 @@ def run_paper(
     from strategies.artifact import active_version
 
     deployment = Deployment.open(root, mode="paper")
+    if not feed_url.startswith(("http://", "https://")):
+        raise BadInput(f"--feed {feed_url!r}: must be the address of a feed server, like http://127.0.0.1:8710")
     hello = asyncio.run(read_clock(feed_url))
     heard = stopwatch()
     loop = ScaledTimeLoop(hello.speed)
@@ -70,6 +72,8 @@ def run_paper(
         fill_model=FillModel(latency_seconds=latency),
         console=not quiet,
         exit_when_feed_ends=until_feed_ends,
+        # Pings in a feed's accelerated seconds would come in milliseconds.
+        feed_heartbeat=20.0 if hello.speed == 1.0 else None,
     )
     try:
         asyncio.set_event_loop(loop)
@@ -109,7 +113,10 @@ def run_feed(
 
     async def serve() -> None:
         server = FeedServer(batches, start_ns=start_ns, speed=speed, now=stopwatch, hold=hold)
-        bound = await server.start("127.0.0.1", port)
+        try:
+            bound = await server.start("127.0.0.1", port)
+        except OSError as error:
+            raise BadInput(f"--port {port}: cannot be used ({error.strerror}); --port 0 takes a free one") from error
         typer.echo(f"feed http://127.0.0.1:{bound} plays {len(batches)} batches at {speed:g}x; Ctrl-C ends it")
         try:
             await asyncio.Event().wait()

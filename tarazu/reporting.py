@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.fold import fold_journal
 from daemon.report import Story, baseline_results, page, range_note
+from market.errors import BadInput
 from tarazu.deployment import Deployment
 
 
@@ -34,7 +36,10 @@ def build_report(root: Path, journal: Path | None = None) -> Report:
     """Fold the journal, run the baselines over its bars. Raises OperatorError when there is nothing to report on."""
     deployment = Deployment.open(root, mode="paper")
     path = journal or deployment.paths.journal
-    story = Story.read(path)
+    try:
+        story = Story.read(path)
+    except sqlite3.Error as error:
+        raise BadInput(f"journal {path}: cannot be read as one ({error})") from error
     assert story.started is not None
     settings = deployment.settings(
         mode="replay", symbols=story.started.symbols, opening_cash=story.started.opening_cash
@@ -43,7 +48,9 @@ def build_report(root: Path, journal: Path | None = None) -> Report:
     baselines = baseline_results(story, settings, deployment.calendar, deployment.limits)
     curves = {own.strategy: [own.initial_equity, *own.equity]}
     for result in baselines:
-        curves.setdefault(result.strategy, [result.initial_equity, *result.equity])
+        if result.strategy == own.strategy:
+            result.strategy = f"{result.strategy} (baseline)"
+        curves[result.strategy] = [result.initial_equity, *result.equity]
     first, last = story.bars.batches[0].session, story.bars.batches[-1].session
     return Report(
         columns=[own.figures(), *(result.to_json() for result in baselines)],

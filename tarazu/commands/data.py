@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from tarazu.commands.operate import AsJson, Root
+from tarazu.commands.operate import AsJson, Root, need_root
 
 app = typer.Typer(help="Market data: import, check, update.", no_args_is_help=True)
 
@@ -44,7 +44,10 @@ def check(
 def import_(
     source: Path = typer.Argument(..., help="A long CSV, or a wide one with SYMBOL_close columns."),
     root: Path = Root,
-    force: bool = typer.Option(False, "--force", help="Replace bars that exist, and accept findings of the check."),
+    replace: bool = typer.Option(
+        False, "--replace", help="Replace bars that exist; the check must still find no errors."
+    ),
+    force: bool = typer.Option(False, "--force", help="Replace bars that exist, and accept errors of the check."),
 ) -> None:
     """Import daily bars into production/data/latest_market_data.csv, after checking them.
 
@@ -56,15 +59,16 @@ def import_(
     from market.store import read_csv, write_csv
     from market.wide_import import is_wide, read_wide
 
+    need_root(root)
     target = _default(None, root)
-    if target.exists() and not force:
-        raise BadInput(f"{target}: exists; give --force to replace it")
+    if target.exists() and not (replace or force):
+        raise BadInput(f"{target}: exists; give --replace to replace it")
     bars = read_wide(source) if is_wide(source) else read_csv(source)
     report = check_bars(bars, Calendar.load())
     for line in report.lines():
         typer.echo(line)
     if not report.ok and not force:
-        raise BadInput(f"{source}: has errors (above); nothing was imported")
+        raise BadInput(f"{source}: has errors (above); nothing was imported (--force takes it all the same)")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_csv(bars, target)
     typer.echo(f"{len(bars.days)} sessions of {len(bars.symbols)} symbols -> {target}")
@@ -76,21 +80,20 @@ def update(root: Path = Root) -> None:
 
     Example: tarazu data update
     """
-    from daemon.clock import session_day, wall_ns
     from market.calendar import Calendar
     from market.errors import BadInput
     from market.store import read_csv
+    from tarazu.checks import missing_sessions
 
+    need_root(root)
     target = _default(None, root)
     if not target.exists():
         raise BadInput(f"{target}: there is none; bring bars in with: tarazu data import FILE")
-    calendar = Calendar.load()
-    bars = read_csv(target)
-    last = bars.days[-1].astype("datetime64[D]").item()
-    missing = [session.day for session in calendar.sessions(last, session_day(wall_ns())) if session.day > last]
+    last = read_csv(target).days[-1].astype("datetime64[D]").item()
+    missing = missing_sessions(Calendar.load(), last)
     if not missing:
         typer.echo(f"{target}: up to date ({last})")
         return
     typer.echo(f"{target}: ends on {last}; {len(missing)} sessions are missing, {missing[0]} to {missing[-1]}")
-    typer.echo("this version has no online source; import a file that has them: tarazu data import FILE --force")
+    typer.echo("this version has no online source; import a file that has them: tarazu data import FILE --replace")
     raise typer.Exit(1)

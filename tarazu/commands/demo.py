@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from tarazu.commands.operate import Root
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
@@ -27,7 +29,7 @@ def demo(
     run_demo(directory, seed=seed, timesteps=timesteps)
 
 
-def live() -> None:
+def live(root: Path = Root) -> None:
     """Trade with real money. This version has no live broker adapter, so it refuses.
 
     Example: tarazu live

@@ -27,17 +27,32 @@ def _print(payload: dict[str, Any]) -> None:
     typer.echo(json.dumps(payload, indent=2))
 
 
+def need_root(root: Path) -> None:
+    """Raise BadInput when the deployment's directory is not there: a slip in --root must not look like an answer."""
+    from market.errors import BadInput
+
+    if not root.is_dir():
+        raise BadInput(f"--root {root}: there is no such directory; name the deployment's directory")
+
+
+def _no_daemon(where: Path, error: Exception) -> str:
+    # No socket, or one that a killed process left behind: the plain case gets plain words.
+    absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+    return f"{where}: no daemon answers there ({'is it running?' if absent else error})"
+
+
 def _ask(root: Path, method: str, target: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     from daemon import unix_socket
     from market.errors import DependencyFailed, OperatorError
 
+    need_root(root)
     path = root / "state" / "control.sock"
     try:
         code, raw = unix_socket.request(
             path, method, target, json.dumps(body or {}).encode() if body is not None else b""
         )
     except OSError as error:
-        raise DependencyFailed(f"{path}: no daemon answers there ({error})") from error
+        raise DependencyFailed(_no_daemon(path, error)) from error
     try:
         payload = json.loads(raw)
     except ValueError:
@@ -63,7 +78,7 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
             _, raw = unix_socket.request(root / "state" / "stop.sock", "GET", "/v1/status", timeout=2.0)
             answer = json.loads(raw)
         except (OSError, ValueError) as error:
-            raise DependencyFailed(f"{root}: no daemon answers there ({error})") from error
+            raise DependencyFailed(_no_daemon(root, error)) from error
     if as_json:
         _print(answer)
         return
@@ -74,7 +89,7 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
     for name, detail in answer.get("halts", {}).items():
         typer.echo(f"HALTED by {name}: {detail}")
     for row in answer["breakers"]:
-        typer.echo(f"breaker {row['name']:<16} {row['state']:<8} used {_share(row['used'])} of {_share(row['limit'])}")
+        typer.echo(f"breaker {row['name']:<18} {row['state']:<8} used {_share(row['used'])} of {_share(row['limit'])}")
     age = answer["data_age_seconds"]
     typer.echo(f"data age {'-' if age is None else f'{age:.0f} s'}  journal {answer['journal_seq']}")
 
@@ -94,19 +109,28 @@ def stop(
     """
     from daemon import unix_socket
     from daemon.latch import Latch
-    from market.errors import BadInput
+    from market.errors import DependencyFailed
 
+    need_root(root)
     mode = "cancel" if cancel else "halt"
     latch = Latch(root / "state" / "latch")
-    if not root.is_dir():
-        raise BadInput(f"--root {root}: there is no such directory; name the deployment's directory")
     # Who pressed it is known from the kernel when the daemon lives, and from the file's content when it does not.
-    latch.engage(mode=mode, reason=reason, uid=os.getuid(), at="")
-    typer.echo(f"stop latch written: {latch.path}")
+    written = True
+    try:
+        latch.engage(mode=mode, reason=reason, uid=os.getuid(), at="")
+        typer.echo(f"stop latch written: {latch.path}")
+    except OSError as error:
+        # A full or read-only disk must not keep the stop from a daemon that lives.
+        written = False
+        typer.echo(f"stop latch NOT written: {error}", err=True)
     body = json.dumps({"mode": mode, "reason": reason}).encode()
     try:
         code, raw = unix_socket.request(root / "state" / "stop.sock", "POST", "/v1/stop", body, timeout=2.0)
-    except OSError:
+    except OSError as error:
+        if not written:
+            raise DependencyFailed(
+                f"{latch.path}: cannot be written, and no daemon answers: NOTHING was stopped"
+            ) from error
         typer.echo("no daemon answers; the latch holds when one starts")
         return
     typer.echo(f"daemon: {'stopped' if code == 200 else 'answered'} {raw.decode(errors='replace').strip()}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from tarazu.commands.operate import AsJson, Root
+
+MOST_CASH: Final = 1e12
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +21,25 @@ def register(app: typer.Typer) -> None:
 
 
 def _symbols(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    from market.errors import BadInput
+
+    if text is None:
+        return None
+    symbols = tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    if not symbols:
+        raise BadInput(f"--symbols {text!r}: names no symbol; write them as SBIN,HDFCBANK")
+    for symbol in symbols:
+        if symbols.count(symbol) > 1:
+            raise BadInput(f"--symbols {text}: {symbol} is there twice")
+    return symbols
+
+
+def _range(start: datetime, end: datetime) -> tuple[date, date]:
+    from market.errors import BadInput
+
+    if start > end:
+        raise BadInput(f"--from {start.date()} is after --to {end.date()}")
+    return start.date(), end.date()
 
 
 def replay(
@@ -40,6 +60,7 @@ def replay(
 
     Example: tarazu replay --data production/data/latest_market_data.csv --from 2023-01-01 --to 2024-09-30 --strategy equal_weight
     """
+    from brokers.charges import DeliveryCharges
     from brokers.paper import FillModel
     from daemon.replay import history_message
     from daemon.replay import replay as run_replay
@@ -48,30 +69,42 @@ def replay(
     from market.store import DailyBars, read_bars
     from tarazu.deployment import Deployment
 
+    first, last = _range(start, end)
     deployment = Deployment.open(root, mode="replay")
     chosen = _symbols(symbols) or tuple(deployment.production.portfolio.assets)
-    if cash is not None and cash <= 0:
-        raise BadInput(f"--cash {cash:g}: must be above 0 rupees")
+    # The configuration's least capital; NaN is within no bounds.
+    if cash is not None and not 1_000 <= cash <= MOST_CASH:
+        raise BadInput(f"--cash {cash:g}: must be 1000 to {MOST_CASH:.0f} rupees")
     if journal is not None and journal.exists():
         raise BadInput(f"--journal {journal}: the file exists; name a new one (a journal is never overwritten)")
+    if journal is not None and not journal.parent.is_dir():
+        raise BadInput(f"--journal {journal}: there is no directory {journal.parent}")
     settings = deployment.settings(mode="replay", symbols=chosen, opening_cash=None if cash is None else rupees(cash))
     bars = read_bars(data).select(chosen)
+    played = bars.slice(first, last)
+    if next(iter(played.iter_batches(deployment.calendar)), None) is None:
+        raise BadInput(f"{data}: no complete bars of {', '.join(chosen)} between {first} and {last}")
+    # Refused here in one line, not in the middle of the run. The calendar reaches back further than the charges.
+    charges = DeliveryCharges.default()
+    for session in deployment.calendar.sessions(first, last):
+        charges.on(session.day)
     daily = bars if isinstance(bars, DailyBars) else None
-    made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=end.date())
+    made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=last)
     history = None
     if daily is not None:
-        history = history_message(daily, start.date(), deployment.production.environment.look_back + 11)
+        history = history_message(daily, first, deployment.production.environment.look_back + 11)
     result = run_replay(
         settings=settings,
-        bars=bars.slice(start.date(), end.date()),
+        bars=played,
         calendar=deployment.calendar,
         limits=deployment.limits,
         strategy=made,
-        start=start.date(),
-        end=end.date(),
+        start=first,
+        end=last,
         model=version,
         opens=daily,
         history=history,
+        charges=charges,
         fill_model=FillModel(slippage_bps=slippage),
         approvals=approvals,
         journal_path=":memory:" if journal is None else journal,
@@ -129,7 +162,7 @@ def feed(
     data: Path = typer.Option(..., "--data", help="Intraday bars (long CSV with ts, .gz allowed)."),
     start: datetime = typer.Option(..., "--from", formats=["%Y-%m-%d"], help="First session to play."),
     end: datetime = typer.Option(..., "--to", formats=["%Y-%m-%d"], help="Last session to play."),
-    speed: float = typer.Option(60.0, "--speed", min=0.1, help="How much faster than life."),
+    speed: float = typer.Option(60.0, "--speed", min=0.1, max=100_000.0, help="How much faster than life."),
     port: int = typer.Option(8710, "--port", min=0, max=65535, help="Loopback port; 0 takes a free one."),
     symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: all in the file."),
     begin: str = typer.Option("09:10", "--at", help="Played time of day at which it starts."),
@@ -141,10 +174,11 @@ def feed(
     """
     from tarazu.paper import run_feed
 
+    first, last = _range(start, end)
     run_feed(
         data=data,
-        start=start.date(),
-        end=end.date(),
+        start=first,
+        end=last,
         speed=speed,
         port=port,
         symbols=_symbols(symbols),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from tarazu.commands.models import model_directory, verdict
 from tarazu.commands.operate import AsJson, Root
 
 
@@ -62,7 +63,7 @@ def train(
 
 
 def validate(
-    model: Path = typer.Argument(..., help="A model directory."),
+    model: Path = typer.Argument(..., help="A version, or a model directory."),
     data: Path | None = typer.Option(None, "--data", help="Daily bars; default: the deployment's."),
     root: Path = Root,
     as_json: bool = AsJson,
@@ -78,8 +79,12 @@ def validate(
     deployment = Deployment.open(root, mode="replay")
     symbols = tuple(deployment.production.portfolio.assets)
     bars = read_csv(data or deployment.paths.market_data).select(symbols)
-    answer = validate_artifact(model, bars, deployment.production, deployment.limits)
-    typer.echo(json.dumps(answer, indent=None if as_json else 2))
+    answer = validate_artifact(model_directory(root, model), bars, deployment.production, deployment.limits)
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        for line in verdict(answer):
+            typer.echo(line)
     if not answer["passed"]:
         raise typer.Exit(1)
 
@@ -95,16 +100,22 @@ def report(
     Example: tarazu report --html report.html
     """
     from daemon.report import table
+    from market.errors import BadInput
     from tarazu.reporting import build_report
 
+    if html is not None and not html.parent.is_dir():
+        raise BadInput(f"--html {html}: there is no directory {html.parent}")
     built = build_report(root, journal)
     if html is not None:
         html.write_text(built.html())
     if as_json:
         typer.echo(json.dumps(built.to_json()))
         return
-    for row in table(built.columns):
-        typer.echo(f"{row[0]:<14}" + "".join(f"{cell:>18}" for cell in row[1:]))
+    rows = table(built.columns)
+    widths = [max(16, len(name)) + 2 for name in rows[0][1:]]
+    for row in rows:
+        cells = zip(row[1:], widths, strict=True)
+        typer.echo(f"{row[0]:<14}" + "".join(f"{cell:>{width}}" for cell, width in cells))
     for line in built.lines:
         typer.echo(line)
     if html is not None:
@@ -123,6 +134,6 @@ def doctor(root: Path = Root, as_json: bool = AsJson) -> None:
         typer.echo(json.dumps([{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]))
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<12} {check.detail}")
+            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:<13} {check.detail}")
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
