@@ -10,7 +10,6 @@ next session on.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -33,7 +32,11 @@ _REMEMBERED: Final = 2
 
 def settlement_sessions(session: date) -> int:
     """Return the number of sessions from a trade on this date to its delivery."""
-    return SETTLEMENT[max(0, bisect_right(SETTLEMENT, session, key=lambda row: row[0]) - 1)][1]
+    sessions = SETTLEMENT[0][1]
+    for start, changed in SETTLEMENT:
+        if session >= start:
+            sessions = changed
+    return sessions
 
 
 class AnomalyKind(StrEnum):
@@ -115,6 +118,7 @@ class Account:
         "_table",
         "_trade_ids",
         "cash",
+        "changes",
         "charges_paid",
         "corrections",
         "fills",
@@ -136,6 +140,7 @@ class Account:
         self.traded = ZERO
         self.realised = ZERO
         self.fills = 0
+        self.changes = 0  # grows with whatever changes cash or shares; tells whether a value of before still holds
         self.corrections: list[Correction] = []
         self._table = charges
         self._count = 0
@@ -224,14 +229,11 @@ class Account:
     def _deliver(self) -> None:
         for symbol in list(self._settling):
             holding = self._holdings[symbol]
-            waiting = []
-            for lot in holding.lots:
-                if lot.due <= self._count:
-                    holding.settled += lot.quantity
-                else:
-                    waiting.append(lot)
-            holding.lots = waiting
-            if not waiting:
+            # Lots come due in the order in which they were bought: the cycle was never cut by more than a session.
+            lots = holding.lots
+            while lots and lots[0].due <= self._count:
+                holding.settled += lots.pop(0).quantity
+            if not lots:
                 self._settling.discard(symbol)
 
     def apply_fill(
@@ -272,6 +274,7 @@ class Account:
         self.charges_paid = Paise(self.charges_paid + charges)
         self.traded = Paise(self.traded + value)
         self.fills += 1
+        self.changes += 1
         return charges
 
     def _other_day(self, session: date) -> tuple[set[str], set[str], ChargeRates]:
@@ -345,6 +348,7 @@ class Account:
             self.cash = Paise(self.cash + delta)
         correction = Correction(symbol, delta, cause, self.session)
         self.corrections.append(correction)
+        self.changes += 1
         return correction
 
     # ---- durable state -----------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def _rate(rows: _Rows, session: date) -> int:
 class DeliveryCharges:
     """The dated table of levies, with one broker's own charges."""
 
-    __slots__ = ("_brokerage", "_by_date", "_depository", "_periods")
+    __slots__ = ("_brokerage", "_by_date", "_by_period", "_depository", "_starts")
 
     def __init__(self, *, depository: _Rows = DEPOSITORY, brokerage: int = 0) -> None:
         """`depository` are dated rows in paise; `brokerage` is in units of 1e-9 of the value (0.1 % = 1,000,000)."""
@@ -192,7 +192,10 @@ class DeliveryCharges:
         self._depository = tuple(sorted(depository))
         self._brokerage = brokerage
         self._by_date: dict[date, ChargeRates] = {}
-        self._periods: dict[tuple[int, ...], ChargeRates] = {}
+        # Rates hold from one of these dates to the next; a period is the number of them that have passed.
+        tables = (STT, EXCHANGE, IPFT, SEBI, TAX, STAMP_BUY, STAMP_SELL, self._depository)
+        self._starts = sorted({start for table in tables for start, _ in table})
+        self._by_period: dict[int, ChargeRates] = {}
 
     @classmethod
     def default(cls) -> DeliveryCharges:
@@ -209,17 +212,17 @@ class DeliveryCharges:
     def _look_up(self, session: date) -> ChargeRates:
         if not COVERED_FROM <= session <= COVERED_UNTIL:
             raise BadInput(f"charges: no rates for {session}, allowed: {COVERED_FROM} to {COVERED_UNTIL}")
-        row = (
-            _rate(STT, session),
-            _rate(EXCHANGE, session) + _rate(IPFT, session),
-            _rate(SEBI, session),
-            self._brokerage,
-            _rate(TAX, session),
-            _rate(STAMP_BUY, session),
-            _rate(STAMP_SELL, session),
-            _rate(self._depository, session),
-        )
-        rates = self._periods.get(row)
+        period = bisect_right(self._starts, session)
+        rates = self._by_period.get(period)
         if rates is None:
-            rates = self._periods[row] = ChargeRates(*row[:-1], Paise(row[-1]))
+            rates = self._by_period[period] = ChargeRates(
+                _rate(STT, session),
+                _rate(EXCHANGE, session) + _rate(IPFT, session),
+                _rate(SEBI, session),
+                self._brokerage,
+                _rate(TAX, session),
+                _rate(STAMP_BUY, session),
+                _rate(STAMP_SELL, session),
+                Paise(_rate(self._depository, session)),
+            )
         return rates

@@ -296,12 +296,14 @@ class PaperBroker:
         else:
             self._selling[symbol] = self._selling.get(symbol, 0) + quantity
         self._resting[tag] = order
-        acknowledged = OrderReport(
-            tag, symbol, side, ReportKind.ACKNOWLEDGED, order.broker_order_id, "", 0, Paise(0), at_ns
-        )
-        self._tell(reports, acknowledged)
         if self._market.opens:
             self._match_open(order, at_ns, reports)
+        if not order.filled:
+            # A fill names the broker's order, so it says all that an acknowledgement in the same batch would say.
+            acknowledged = OrderReport(
+                tag, symbol, side, ReportKind.ACKNOWLEDGED, order.broker_order_id, "", 0, Paise(0), at_ns
+            )
+            self._tell(reports, acknowledged)
 
     def _refusal(self, order: PaperOrder) -> str:
         """Return why an order cannot be taken, or "". Sets what a purchase blocks."""
@@ -428,7 +430,7 @@ class PaperBroker:
     def _set_session(self, session: date) -> None:
         self._session = session
         self._rates = self._charges.on(session)
-        self._prefix = f"{session:%Y%m%d}"
+        self._prefix = session.isoformat().replace("-", "")
         self._ticks.clear()
 
     def _state(self) -> PaperState:

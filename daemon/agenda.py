@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import Any, Final
 
 from apscheduler.triggers.base import BaseTrigger
@@ -59,7 +60,12 @@ class Slot:
 
 def decision_id(portfolio: str, session: date, slot: str) -> str:
     """Return the id of a decision: a function of what it is for, never of when it ran."""
-    return f"{session:%Y%m%d}-{slot}-{hashlib.blake2b(portfolio.encode(), digest_size=3).hexdigest()}"
+    return f"{session.isoformat().replace('-', '')}-{slot}-{_digest(portfolio)}"
+
+
+@cache
+def _digest(portfolio: str) -> str:
+    return hashlib.blake2b(portfolio.encode(), digest_size=3).hexdigest()
 
 
 class Agenda:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -29,11 +29,10 @@ CAPACITY: Final = {Lane.CONTROL: 1_000, Lane.BROKER: 100_000, Lane.TIMER: 10_000
 _BURST: Final = 64
 
 
-class Effect:
+class Effect(msgspec.Struct, frozen=True):
     """Something an edge must do. `durable` effects wait for the journal."""
 
-    __slots__ = ()
-    durable = False
+    durable: ClassVar[bool] = False
 
 
 class Envelope(NamedTuple):
@@ -57,6 +56,7 @@ class BusCounters:
     dropped: int = 0
     refused: int = 0
     observer_errors: int = 0
+    observer_error: str = ""
 
 
 class Bus:
@@ -148,7 +148,8 @@ class Bus:
             self.clock.loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        self._scheduled = False
+        # What is posted while this turn runs is taken by it; it needs no turn of its own.
+        self._scheduled = True
         control, broker, timer, market = self._ordered
         for _ in range(0 if self._paused else _BURST):
             # Control first, each time: a stop overtakes whatever data is queued.
@@ -161,7 +162,8 @@ class Bus:
             except Exception as error:  # noqa: BLE001 - whatever breaks in the dispatch must halt, not vanish
                 self._fail(f"{type(message).__name__}: {type(error).__name__}: {error}", error)
                 return
-        if not self._scheduled and (control or broker or timer or market):
+        self._scheduled = False
+        if control or broker or timer or market:
             self._schedule()
 
     def _process(self, message: msgspec.Struct, cause: int) -> None:
@@ -197,9 +199,7 @@ class Bus:
             self.on_record(message, envelope)
         except Exception as error:  # noqa: BLE001
             self.counters.observer_errors += 1
-            if self.counters.observer_errors == 1:
-                context = {"message": f"observer failed on {type(message).__name__}", "exception": error}
-                self.clock.loop.call_exception_handler(context)
+            self.counters.observer_error = f"{type(message).__name__}: {type(error).__name__}: {error}"
 
     def release(self) -> None:
         """Run the effects whose records are durable, in order; called again when the journal has moved on."""

@@ -122,7 +122,7 @@ class Control:
             return _respond(403, {"error": f"uid {uid} may not {verb}"})
         try:
             command = msgspec.json.decode(await request.read() or b"{}", type=Command)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # also: not UTF-8, nested without end
             return _respond(400, {"error": f"body: {error}; allowed: reason, nonce"})
         if verb == "reload":
             return _respond(200, self._reload())

@@ -79,6 +79,7 @@ class Core:
             "journal_seq": self.journal.seq,
             "backlog": self.bus.backlog(),
             "observer_errors": self.bus.counters.observer_errors,
+            "observer_error": self.bus.counters.observer_error,
         }
 
     def _limit_rows(self) -> list[dict[str, Any]]:
@@ -141,7 +142,7 @@ def build_core(
         agenda=Agenda(settings.slots),
         board=lambda opening: BreakerBoard.start(limits, initial_equity=opening),
     )
-    edges = Edges(clock, outside)
+    edges = Edges(clock, outside, state)
     journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
     decider = Decider(state, gate, settings, calendar)
@@ -174,6 +175,8 @@ def announce(core: Core, *, strategy: str, history: HistoryLoaded | None) -> Non
             opening_cash=settings.opening_cash,
             limits_version=core.gate.limits.version,
             strategy=strategy,
+            slippage_bps=settings.slippage_bps,
+            look_back=settings.look_back,
         ),
     )
     if history is not None:

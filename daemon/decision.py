@@ -72,7 +72,7 @@ class Decider:
 
     def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
         """Ask again for slots that waited for the books: a restart inside the window still does the day's rebalance."""
-        if not self._waiting or not (message.clean or self.state.halts):
+        if not self._waiting or not message.clean:
             return None
         waiting, self._waiting = self._waiting, {}
         return [output for slot, due in waiting.items() for output in (DropTimer(f"slot:{slot}"), due)]
@@ -123,7 +123,7 @@ class Decider:
                 self._decided(message.session, message.slot, Outcome.SKIPPED, message, ("SESSION_CLOSED: too late",))
             ]
         weights = message.weights
-        if weights is None or not all(isfinite(weight) for weight in weights):
+        if weights is None or not all(map(isfinite, weights)):
             detail = message.detail or "the strategy's answer has a value that is not a number"
             return [self._decided(message.session, message.slot, Outcome.HOLD, message, (detail,))]
         book = self.book(envelope)

@@ -27,6 +27,7 @@ from daemon.effects import (
 )
 from daemon.inference import StrategyHost
 from daemon.messages import AccountRead, ComponentFailed, Lane, OrderReports
+from daemon.state import State
 
 READ_SECONDS: Final = 20.0
 
@@ -46,10 +47,10 @@ class Outside:
 class Edges:
     """Runs effects. One per daemon."""
 
-    def __init__(self, clock: Clock, outside: Outside) -> None:
+    def __init__(self, clock: Clock, outside: Outside, state: State) -> None:
         self.clock = clock
         self.outside = outside
-        self.halted: Callable[[], str] = lambda: ""
+        self.state = state
         self._bus: Bus | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +63,7 @@ class Edges:
             DropTimer: self._drop_timer,
             Reply: self._reply,
             Alert: self._alert,
-            ReleaseStop: self._release,
+            ReleaseStop: lambda _: self.outside.release_stop(),
         }
 
     def attach(self, bus: Bus) -> None:
@@ -105,8 +106,7 @@ class Edges:
         self.outside.strategy.ask(effect.decision_id, effect.slot, effect.context)
 
     def _send(self, effect: SendOrders) -> None:
-        # What was halted between the record of an intent and its reaching the disk does not leave either.
-        why = "the stop latch is engaged" if self.outside.engaged() else self.halted()
+        why = self._held_back()
         if not why:
             self.outside.broker.submit(effect.orders)
             return
@@ -117,10 +117,16 @@ class Edges:
             )
         )
 
-    def _release(self, effect: ReleaseStop) -> None:
-        # Resuming has emptied the list of halts; what is on it now came later and keeps its latch.
-        if not self.halted():
-            self.outside.release_stop()
+    def _held_back(self) -> str:
+        """Return why nothing may leave now. A halt may have come while the record of an intent was on its way to disk."""
+        state = self.state
+        if self.outside.engaged():
+            return "the stop latch is engaged"
+        if state.halts:
+            return f"halted: {', '.join(sorted(state.halts))}"
+        if state.board is not None and state.board.latched:
+            return f"breaker latched: {', '.join(state.board.latched)}"
+        return ""
 
     def _alert(self, effect: Alert) -> None:
         self.outside.alert(effect)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -13,8 +12,7 @@ from risk.approval import ApprovedOrder
 from strategies.protocol import StrategyContext
 
 
-@dataclass(frozen=True, slots=True)
-class AskStrategy(Effect):
+class AskStrategy(Effect, frozen=True):
     """Compute target weights; the answer comes back as `TargetProposed`."""
 
     decision_id: str
@@ -22,30 +20,26 @@ class AskStrategy(Effect):
     context: StrategyContext
 
 
-@dataclass(frozen=True, slots=True)
-class SendOrders(Effect):
+class SendOrders(Effect, frozen=True):
     """Send approved orders, each once, after the last look at the stop latch."""
 
-    durable = True
+    durable: ClassVar[bool] = True
     orders: tuple[ApprovedOrder, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrders(Effect):
+class CancelOrders(Effect, frozen=True):
     """Ask the broker to cancel."""
 
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAccount(Effect):
+class ReadAccount(Effect, frozen=True):
     """Read the broker's books; the answer comes back as `AccountRead`."""
 
     purpose: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer(Effect):
+class SetTimer(Effect, frozen=True):
     """Post a message at an instant, on a lane."""
 
     name: str
@@ -54,15 +48,13 @@ class SetTimer(Effect):
     lane: Lane = Lane.TIMER
 
 
-@dataclass(frozen=True, slots=True)
-class DropTimer(Effect):
+class DropTimer(Effect, frozen=True):
     """Forget a timer."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Effect):
+class Reply(Effect, frozen=True):
     """Answer the person who is waiting on the control socket."""
 
     token: int
@@ -70,8 +62,7 @@ class Reply(Effect):
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Alert(Effect):
+class Alert(Effect, frozen=True):
     """Tell people. Severity: info, warning, error."""
 
     severity: str
@@ -79,8 +70,7 @@ class Alert(Effect):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseStop(Effect):
+class ReleaseStop(Effect, frozen=True):
     """Remove the stop latch; durable, because a person's approval must be on record before orders can leave again."""
 
-    durable = True
+    durable: ClassVar[bool] = True

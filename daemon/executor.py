@@ -33,6 +33,7 @@ from daemon.messages import (
     Phase,
     PlanClosed,
     SessionClosed,
+    SessionOpened,
 )
 from daemon.settings import DaemonSettings
 from daemon.state import PlanRun, State
@@ -64,6 +65,7 @@ class Executor:
         self._book = book
         self._fresh: tuple[date, int] = (date.min, 0)
         self._derivatives = {instrument.symbol: instrument.derivatives for instrument in settings.instruments}
+        self._kinds = frozenset(self._derivatives.values())
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -72,6 +74,7 @@ class Executor:
         bus.handle(DeadlineDue, self.on_deadline)
         bus.handle(Halted, self.on_halted)
         bus.handle(BreakerTripped, self.on_tripped)
+        bus.handle(SessionOpened, self.on_session_opened)
         bus.handle(SessionClosed, self.on_session_closed)
 
     # ---- phases ------------------------------------------------------------------------------------------------------
@@ -120,9 +123,10 @@ class Executor:
 
     def _frozen(self, run: PlanRun, book: Book) -> Book:
         """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through."""
-        references = {move.symbol: move.reference for move in run.plan.moves}
-        prices = tuple([references.get(s, price) for s, price in zip(book.symbols, book.prices, strict=True)])
-        return msgspec.structs.replace(book, prices=prices, equity=run.plan.equity)
+        prices, index = list(book.prices), self.state.view.index
+        for move in run.plan.moves:
+            prices[index[move.symbol]] = move.reference
+        return msgspec.structs.replace(book, prices=tuple(prices), equity=run.plan.equity)
 
     def _after(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         if phase is Phase.SELLS:
@@ -161,7 +165,7 @@ class Executor:
         """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
         open_for = {
             derivatives: self.calendar.phase(envelope.at_ns, derivatives=derivatives) is MarketPhase.CONTINUOUS
-            for derivatives in (True, False)
+            for derivatives in self._kinds
         }
         unknown = {order.symbol for order in self.state.unknown_orders()}
         derivatives_of = self._derivatives
@@ -304,6 +308,10 @@ class Executor:
             if symbol in prices:
                 gap += abs(weight - held.get(symbol, 0) * prices[symbol] / equity)
         return round(gap / 2.0, 9)
+
+    def on_session_opened(self, message: SessionOpened, _: Envelope) -> list[Output] | None:
+        """Ask what became of orders that an earlier session left unknown: they block their symbols until then."""
+        return [ReadAccount("unknown")] if self.state.unknown_orders() else None
 
     def on_session_closed(self, message: SessionClosed, envelope: Envelope) -> list[Output] | None:
         """Close what is left of the day's plans, and ask the broker what became of unknown orders."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from daemon.clock import Clock
 from daemon.messages import ModelLoaded, TargetProposed
@@ -80,11 +80,11 @@ class StrategyHost:
                 detail = "STRATEGY_HOLD: the strategy holds"
             elif len(target) != len(context.weights):
                 detail = f"STRATEGY_INVALID: {len(target)} weights for {len(context.weights)} instruments"
-            elif not np.isfinite(target).all():
+            elif not all(map(isfinite, values := target.tolist())):
                 detail = "STRATEGY_INVALID: a weight is not a number"
             else:
                 # Six decimals: a decision must not hang on the last bit of one machine's arithmetic.
-                weights = tuple([round(weight, 6) + 0.0 for weight in target.tolist()])
+                weights = tuple([round(weight, 6) + 0.0 for weight in values])
         except Exception as error:  # noqa: BLE001 - whatever a strategy raises means "hold", and is recorded
             detail = f"STRATEGY_FAILED: {type(error).__name__}: {error}"
         return TargetProposed(

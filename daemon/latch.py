@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ class Latch:
         before = self.read().get("mode", "halt") if self.path.exists() else "halt"
         strictest = max((before, mode), key=lambda name: order.index(name) if name in order else len(order))
         content = json.dumps({"mode": strictest, "reason": reason, "uid": uid, "at": at}) + "\n"
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         with temporary.open("w") as file:
             file.write(content)
             file.flush()

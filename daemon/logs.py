@@ -71,6 +71,7 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
 # Events that are not a record of their own: what a handler asked to tell people.
 ALERT_EVENTS: Final = (
     "breaker.tripped",
+    "component.failed",
     "dispatch.failed",
     "feed.lost",
     "order.cancel_unanswered",

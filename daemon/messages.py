@@ -43,6 +43,8 @@ class DaemonStarted(_Message, frozen=True, kw_only=True):
     opening_cash: Paise
     limits_version: str
     strategy: str
+    slippage_bps: float = 0.0
+    look_back: int = 30
 
 
 class DaemonStopped(_Message, frozen=True, kw_only=True):

@@ -125,6 +125,9 @@ class Operator:
         prepared = state.resume
         if prepared is None or prepared.nonce != message.nonce:
             return self._answer(message, 409, error="the nonce is not the one of the last prepare; run prepare first")
+        if prepared.uid != message.uid:
+            error = f"uid {prepared.uid} was shown the summary, not uid {message.uid}; run prepare first"
+            return self._answer(message, 409, error=error)
         if envelope.at_ns > prepared.expires_ns:
             return self._answer(message, 409, error=f"the nonce is older than {NONCE_SECONDS} seconds; prepare again")
         if not message.reason.strip():

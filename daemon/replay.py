@@ -159,7 +159,7 @@ def replay(
             symbols=settings.symbols,
             opening_cash=settings.opening_cash,
             charges=charges,
-            model=fill_model or FillModel(),
+            model=fill_model or FillModel(slippage_bps=settings.slippage_bps),
             now_ns=clock.now_ns,
             schedule=loop.call_later,
         )
@@ -235,6 +235,13 @@ def _drive(
             done.set_result(None)
 
     core.bus.on_failure = finish
+
+    def broken(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A timer that raises would otherwise end the run's clockwork in silence, and the replay would wait for ever.
+        if not done.done():
+            done.set_exception(context.get("exception") or OperatorError(f"replay: {context['message']}"))
+
+    loop.set_exception_handler(broken)
     printed = _opening_prints(opens)
     _prime(broker, opens, sessions[0].day)
 

@@ -27,6 +27,7 @@ from daemon.messages import (
     OrdersRefused,
     Outcome,
     PlanClosed,
+    SessionClosed,
 )
 from daemon.replay import ReplayResult, replay
 from daemon.settings import DaemonSettings
@@ -90,6 +91,7 @@ class Story:
     fills: int = 0
     records: int = 0
     starts: int = 0
+    closed: date | None = None
 
     @classmethod
     def read(cls, path: Path) -> Story:
@@ -98,8 +100,11 @@ class Story:
         for record in read_journal(path):
             story.records += 1
             story._take(record.message)
+        closed = story.closed
+        # A day that is not over has no close to be judged by, on either side.
+        story.bars.batches = [b for b in story.bars.batches if closed is not None and b.session <= closed]
         if story.started is None or not story.bars.batches:
-            raise OperatorError(f"journal {path}: no bars yet; nothing to report on")
+            raise OperatorError(f"journal {path}: no closed session with bars yet; nothing to report on")
         return story
 
     def _take(self, message: Any) -> None:
@@ -119,6 +124,8 @@ class Story:
             self.halts.append(message)
         elif isinstance(message, HistoryLoaded) and self.history is None:
             self.history = message
+        elif isinstance(message, SessionClosed):
+            self.closed = message.session
         elif isinstance(message, DaemonStarted):
             self.starts += 1
             self.started = self.started or message
@@ -156,7 +163,7 @@ def baseline_results(
 ) -> list[ReplayResult]:
     """Run each baseline over the journal's bars with the same capital, gate, charges and fills."""
     first, last = story.bars.batches[0].session, story.bars.batches[-1].session
-    look_back = 30
+    assert story.started is not None
     results = []
     for name in names:
         results.append(
@@ -165,7 +172,7 @@ def baseline_results(
                 bars=story.bars,
                 calendar=calendar,
                 limits=limits,
-                strategy=make_strategy(name, settings.symbols, look_back),
+                strategy=make_strategy(name, settings.symbols, story.started.look_back),
                 start=first,
                 end=last,
                 opens=story.bars.opens(),
@@ -195,9 +202,16 @@ def table(columns: list[dict[str, Any]]) -> list[list[str]]:
 
 
 _STYLE: Final = """
-:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}th,td{padding:.35rem .7rem;text-align:right;border-bottom:1px solid #8884}
-th:first-child,td:first-child{text-align:left}h1,h2{line-height:1.2}svg{width:100%;height:auto}.note{opacity:.75}
+:root{color-scheme:light dark;--c0:#0a7d55;--c1:#b4560a;--c2:#4a55bd;--c3:#a3307f}
+@media (prefers-color-scheme:dark){:root{--c0:#4cc49a;--c1:#f0a04b;--c2:#a3abff;--c3:#f08fd0}}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{padding:.35rem .7rem;text-align:right;border-bottom:1px solid #8884}
+th:first-child{text-align:left}h1,h2{line-height:1.2}svg{width:100%;height:auto}.note{opacity:.8}
+polyline.c0{stroke:var(--c0)}polyline.c1{stroke:var(--c1)}polyline.c2{stroke:var(--c2)}polyline.c3{stroke:var(--c3)}
+.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;list-style:none;padding:0}
+.legend span{display:inline-block;width:1.2rem;height:.25rem;margin-right:.5rem;vertical-align:middle}
+span.c0{background:var(--c0)}span.c1{background:var(--c1)}span.c2{background:var(--c2)}span.c3{background:var(--c3)}
 """
 
 
@@ -215,13 +229,14 @@ def page(title: str, columns: list[dict[str, Any]], curves: dict[str, list[float
     return (
         f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<meta name=viewport content='width=device-width,initial-scale=1'><style>{_STYLE}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<h1>{html.escape(title)}</h1><div class=wide tabindex=0>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f"<h2>Equity</h2>{_chart(curves)}<h2>What the gate changed, and why</h2><ul>{items}</ul>"
         f"<p class=note>{html.escape(note)}</p></body></html>\n"
     )
 
 
-_COLOURS: Final = ("#0a7d55", "#c2620a", "#5661c9", "#a3307f")
+_LINES: Final = 4
 
 
 def _chart(curves: dict[str, list[float]]) -> str:
@@ -233,23 +248,25 @@ def _chart(curves: dict[str, list[float]]) -> str:
     low = min(min(values) for values in scaled.values())
     high = max(max(values) for values in scaled.values())
     span = (high - low) or 1.0
-    parts = [f"<svg viewBox='0 0 {width} {height + 26}' role=img aria-label='Equity, start = 1'>"]
+    parts = [f"<svg viewBox='0 0 {width} {height}' role=img aria-label='Equity, start = 1'>"]
     for level in (low, (low + high) / 2, high):
         y = pad + (high - level) / span * (height - 2 * pad)
         parts.append(f"<line x1=60 x2={width} y1={y:.1f} y2={y:.1f} stroke='#8886'/>")
         parts.append(f"<text x=0 y={y + 4:.1f} font-size=13 fill=currentColor>{level:.3f}</text>")
-    for number, (name, values) in enumerate(scaled.items()):
+    for number, values in enumerate(scaled.values()):
         step = (width - 70) / max(len(values) - 1, 1)
         points = " ".join(
             f"{60 + i * step:.1f},{pad + (high - value) / span * (height - 2 * pad):.1f}"
             for i, value in enumerate(values)
         )
-        colour = _COLOURS[number % len(_COLOURS)]
-        parts.append(f"<polyline points='{points}' fill=none stroke='{colour}' stroke-width=2 />")
-        x = 60 + number * 220
-        parts.append(f"<text x={x} y={height + 14} font-size=14 fill='{colour}'>{html.escape(name)}</text>")
+        parts.append(f"<polyline class=c{number % _LINES} points='{points}' fill=none stroke-width=2 />")
     parts.append("</svg>")
-    return "".join(parts)
+    # The legend is HTML: text inside a picture shrinks with it on a phone.
+    legend = "".join(
+        f"<li><span class=c{number % _LINES}></span>{html.escape(name)} {values[-1] - 1.0:+.2%}</li>"
+        for number, (name, values) in enumerate(scaled.items())
+    )
+    return f"{''.join(parts)}<ul class=legend>{legend}</ul>"
 
 
 def range_note(first: date, last: date, opening: int) -> str:

@@ -31,6 +31,7 @@ from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog
 from daemon.messages import (
+    ComponentFailed,
     DaemonStopped,
     HistoryLoaded,
     Lane,
@@ -45,7 +46,7 @@ from daemon.stop_plane import MODES, StopPlane
 from daemon.view import screen
 from market.bar import BarBatch
 from market.calendar import Calendar
-from market.errors import BadInput
+from market.errors import BadInput, OperatorError
 from market.feed import FeedClient
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
@@ -77,6 +78,7 @@ class Service:
     fill_model: FillModel | None = None
     console: bool = True
     exit_when_feed_ends: bool = False
+    feed_heartbeat: float | None = 20.0
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT, or the end of a played feed. Raises BadInput when a daemon runs here already."""
@@ -96,6 +98,7 @@ class _Running:
         log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
+        self._stops_heard = 0
         self.core = self._build()
 
     def _build(self) -> Core:
@@ -107,7 +110,7 @@ class _Running:
             symbols=service.settings.symbols,
             opening_cash=service.settings.opening_cash,
             charges=charges,
-            model=service.fill_model or FillModel(),
+            model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
             now_ns=clock.now_ns,
             store=PaperStore(service.paths.paper_broker),
             schedule=clock.loop.call_later,
@@ -156,9 +159,11 @@ class _Running:
             bus=bus,
             on_open=lambda session: self.broker.start_session(session.day),
             on_close=lambda session: self.broker.end_session(),
+            opened=core.state.session if core.state.session_open else None,
         )
         models = Recurring(IntervalTrigger(seconds=30, timezone=IST), self.clock, lambda fire: self._check_model())
         bus.on_failure = self._on_failure
+        loop.set_exception_handler(self._on_loop_error)
         bus.on_record = self._on_record
         try:
             await self.broker.open()
@@ -212,6 +217,7 @@ class _Running:
             after_ns=self.core.state.view.last_end_ns,
             on_batch=self._on_batch,
             on_state=self._on_feed_state,
+            heartbeat=self.service.feed_heartbeat,
         )
         await client.run()
 
@@ -247,11 +253,20 @@ class _Running:
         return self.plane.engaged() if self.plane is not None else self.latch.engaged()
 
     def _release_stop(self) -> None:
-        if self.plane is not None:
-            self.plane.release()
+        """Second step of a resume. A stop that came after it keeps the latch, also one that waits in the control lane."""
+        bus = self.core.bus
+        if bus.backlog()[Lane.CONTROL.value]:
+            if not self.stopping.is_set():
+                self.clock.loop.call_soon(self._release_stop)
+        elif self.plane is not None and not self.core.state.halts:
+            self.plane.release(self._stops_heard)
 
     def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
-        self.core.bus.post_threadsafe(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
+        self.clock.loop.call_soon_threadsafe(self._hear_stop, mode, reason, uid)
+
+    def _hear_stop(self, mode: str, reason: str, uid: int) -> None:
+        self._stops_heard += 1
+        self.core.bus.post(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
 
     def _wake(self) -> None:
         """Called from the journal's thread: what was held may be durable now."""
@@ -268,7 +283,21 @@ class _Running:
         tags = [order.tag for order in self.core.state.open_orders()]
         if tags:
             # Last, because it may fail as well: the disk that the journal lost may be the paper broker's too.
-            self.broker.cancel(tags)
+            try:
+                self.broker.cancel(tags)
+            except OperatorError as error:
+                detail = f"{len(tags)} open orders were not withdrawn: {error}"
+                self.log.alert(Alert("error", "dispatch.failed", detail), self.clock.now_ns())
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A timer or callback that raises is a failed component: trading halts, control stays."""
+        error = context.get("exception")
+        detail = (
+            f"{context.get('message', '')}: {type(error).__name__}: {error}" if error else str(context.get("message"))
+        )
+        self.log.alert(Alert("error", "component.failed", detail), self.clock.now_ns())
+        if self.core.bus.failed is None and isinstance(error, Exception):
+            self.core.bus.post(Lane.CONTROL, ComponentFailed(component="event loop", error=detail))
 
     def _asked_to_stop(self, number: int) -> None:
         self.reason = signal.Signals(number).name

@@ -35,6 +35,9 @@ class DaemonSettings:
     window_minutes: int = 60
     settle_seconds: int = 0
     every_sessions: int = 1
+    # Of the paper broker's fills, in basis points; on record, so that a report's baselines get the same.
+    slippage_bps: float = 0.0
+    look_back: int = 30
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -106,6 +106,11 @@ class State:
         self.last_decision: Decided | None = None
         self.traded_today: Paise = Paise(0)
         self._reference: dict[tuple[str, str], Paise] = {}
+        self._valued: tuple[list[Paise], Account, int] | None = None
+        self._equity: Paise | None = None
+        self._held_by: Account | None = None
+        self._held_at = 0
+        self._held: list[tuple[str, int, Paise, int]] = []
 
     def wire(self, bus: Folding) -> None:
         """Register every fold step."""
@@ -131,9 +136,17 @@ class State:
 
     def equity(self) -> Paise | None:
         """Return cash plus holdings at last prices; None while a held share has no price (unknown is not zero)."""
+        account, prices = self.account, self.view.prices()
+        # Asked for several times between two changes: by the breakers, the strategy's context, the gate's books.
+        valued = self._valued
+        if valued is None or valued[0] is not prices or valued[1] is not account or valued[2] != account.changes:
+            self._valued = (prices, account, account.changes)
+            self._equity = self._value(prices)
+        return self._equity
+
+    def _value(self, prices: list[Paise]) -> Paise | None:
         account, view = self.account, self.view
         total: int = account.cash
-        prices = view.prices()
         for symbol, quantity in account.quantities.items():
             if quantity:
                 i = view.index.get(symbol)
@@ -207,15 +220,15 @@ class State:
 
     def _position_readings(self) -> tuple[PositionReading, ...]:
         prices, index, account = self.view.prices(), self.view.index, self.account
-        return tuple(
-            [
-                PositionReading(
-                    symbol, quantity, Paise(round(account.average_cost(symbol) or 0)), prices[index[symbol]]
-                )
+        if self._held_by is not account or self._held_at != account.changes:
+            # What is held, and what it cost, changes with fills; its price with every bar.
+            self._held_by, self._held_at = account, account.changes
+            self._held = [
+                (symbol, quantity, Paise(round(account.average_cost(symbol) or 0)), index[symbol])
                 for symbol, quantity in account.quantities.items()
                 if quantity
             ]
-        )
+        return tuple([PositionReading(symbol, quantity, cost, prices[i]) for symbol, quantity, cost, i in self._held])
 
     def weights(self) -> list[float]:
         """Return current weights in the universe's order; zeros while equity is unknown or nothing."""

@@ -65,13 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.plane.permits(uid, gid):
             self._answer(403, {"error": f"uid {uid} may not stop this daemon"})
             return
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > _BODY_LIMIT:
-            self._answer(413, {"error": f"at most {_BODY_LIMIT} bytes"})
+        said = self.headers.get("Content-Length") or "0"
+        length = int(said) if said.isascii() and said.isdigit() else -1
+        if not 0 <= length <= _BODY_LIMIT:
+            self._answer(413, {"error": f"Content-Length {said}; allowed: 0 to {_BODY_LIMIT}"})
             return
         try:
             wanted = json.loads(self.rfile.read(length) or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             wanted = None
         mode = wanted.get("mode", "halt") if isinstance(wanted, dict) else None
         if mode not in MODES:
@@ -100,6 +101,8 @@ class StopPlane:
         self._now_text = now_text
         self._tell_loop = tell_loop
         self._flag = threading.Event()
+        self._stops = 0
+        self._one_at_a_time = threading.Lock()
         self._summary: dict[str, Any] = {"state": "STARTING"}
         self._server = _Server(socket_path, self)
         self._socket_path = socket_path
@@ -117,18 +120,23 @@ class StopPlane:
         """Engage: flag first (instant), then the durable latch, then the loop."""
         self._flag.set()
         durable = True
-        try:
-            self.latch.engage(mode=mode, reason=reason, uid=uid, at=self._now_text())
-        except OSError:
-            # A full disk must not refuse a stop: the flag holds for this process, and the answer says what is missing.
-            durable = False
+        with self._one_at_a_time:
+            self._flag.set()  # again: a release may have held the lock
+            self._stops += 1
+            try:
+                self.latch.engage(mode=mode, reason=reason, uid=uid, at=self._now_text())
+            except OSError:
+                # A full disk must not refuse a stop: the flag holds for this process, and the answer says what is missing.
+                durable = False
         self._tell_loop(mode, reason, uid)
         return {"stopped": True, "mode": mode, "durable": durable}
 
-    def release(self) -> None:
-        """Second step of a resume, called by the dispatch."""
-        self.latch.release()
-        self._flag.clear()
+    def release(self, heard: int) -> None:
+        """Second step of a resume, called by the dispatch, which has `heard` so many stops: one more keeps the latch."""
+        with self._one_at_a_time:
+            if heard == self._stops:
+                self.latch.release()
+                self._flag.clear()
 
     def publish(self, summary: dict[str, Any]) -> None:
         """Set what `status` answers here; replaced whole, so the thread never sees half of it."""

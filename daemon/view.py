@@ -92,7 +92,8 @@ class MarketView:
 
     def tradable(self, previous_session: date, session: date) -> tuple[bool, ...]:
         """Return, per instrument, whether its last bar is from this session or the one before."""
-        return tuple(seen in (session, previous_session) for seen in self.last_session)
+        fresh = (session, previous_session)
+        return tuple([seen in fresh for seen in self.last_session])
 
     def load(self, message: HistoryLoaded) -> None:
         """Start from daily closes."""

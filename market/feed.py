@@ -117,7 +117,9 @@ class FeedClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.ws_connect(self.url.rstrip("/") + "/feed", heartbeat=self.heartbeat, max_msg_size=16 * 2**20) as socket,
+            session.ws_connect(
+                self.url.rstrip("/") + "/feed", heartbeat=self.heartbeat, max_msg_size=16 * 2**20
+            ) as socket,
         ):
             await socket.send_bytes(_encode(Subscribe(self.symbols, self.after_ns)))
             self.on_state("connected", self.url)

@@ -71,6 +71,8 @@ class Deployment:
                 max_order_fraction=self.limits.execution.max_order_size_percent,
             ),
             trade_time=time(hour, minute),
+            slippage_bps=production.environment.slippage_bps,
+            look_back=production.environment.look_back,
             settle_seconds=settle,
         )
 

@@ -69,7 +69,7 @@ def run_paper(
         model=version,
         history=history,
         load_active=load_active if strategy is None and model is None else None,
-        fill_model=FillModel(latency_seconds=latency),
+        fill_model=FillModel(latency_seconds=latency, slippage_bps=settings.slippage_bps),
         console=not quiet,
         exit_when_feed_ends=until_feed_ends,
         # Pings in a feed's accelerated seconds would come in milliseconds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def build_report(root: Path, journal: Path | None = None) -> Report:
     settings = deployment.settings(
         mode="replay", symbols=story.started.symbols, opening_cash=story.started.opening_cash
     )
+    settings = replace(settings, slippage_bps=story.started.slippage_bps)
     own = fold_journal(path, settings=settings, limits=deployment.limits)
     baselines = baseline_results(story, settings, deployment.calendar, deployment.limits)
     curves = {own.strategy: [own.initial_equity, *own.equity]}

@@ -52,7 +52,9 @@ def replay(
     cash: float | None = typer.Option(None, "--cash", help="Opening cash in rupees; default: the configured capital."),
     journal: Path | None = typer.Option(None, "--journal", help="Keep the journal in this new file."),
     approvals: bool = typer.Option(True, help="Play an operator who approves each tripped breaker; the pause holds."),
-    slippage: float = typer.Option(2.0, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points."),
+    slippage: float | None = typer.Option(
+        None, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points; default: configured."
+    ),
     root: Path = Root,
     as_json: bool = AsJson,
 ) -> None:
@@ -60,8 +62,9 @@ def replay(
 
     Example: tarazu replay --data production/data/latest_market_data.csv --from 2023-01-01 --to 2024-09-30 --strategy equal_weight
     """
+    from dataclasses import replace
+
     from brokers.charges import DeliveryCharges
-    from brokers.paper import FillModel
     from daemon.replay import history_message
     from daemon.replay import replay as run_replay
     from market.errors import BadInput
@@ -80,6 +83,8 @@ def replay(
     if journal is not None and not journal.parent.is_dir():
         raise BadInput(f"--journal {journal}: there is no directory {journal.parent}")
     settings = deployment.settings(mode="replay", symbols=chosen, opening_cash=None if cash is None else rupees(cash))
+    if slippage is not None:
+        settings = replace(settings, slippage_bps=slippage)
     bars = read_bars(data).select(chosen)
     played = bars.slice(first, last)
     if next(iter(played.iter_batches(deployment.calendar)), None) is None:
@@ -105,7 +110,6 @@ def replay(
         opens=daily,
         history=history,
         charges=charges,
-        fill_model=FillModel(slippage_bps=slippage),
         approvals=approvals,
         journal_path=":memory:" if journal is None else journal,
     )

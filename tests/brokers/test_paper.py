@@ -116,7 +116,7 @@ def test_an_order_after_the_opening_print_fills_at_the_open() -> None:
     market.broker.on_open({"SBIN": 801.0, "INFY": 1_490.0})
     market.broker.submit([buy("a", 100, 804.0), buy("b", 10, 1_507.5, symbol="INFY")])
     assert len(market.calls) == 1  # one batch, one call
-    assert market.kinds("a") == ["acknowledged", "fill"] and market.fills("a") == [(100, 80_100)]
+    assert market.kinds("a") == ["fill"] and market.fills("a") == [(100, 80_100)]
     assert market.fills("b") == [(10, 149_000)]
     assert market.status("a") == "complete"
     (first, second) = known(market.broker.trades())
@@ -310,7 +310,7 @@ def test_a_cancel_of_what_has_ended_repeats_the_end_and_undoes_nothing() -> None
     market.broker.submit([buy("a", 10, 800.0), buy("b", 10, 790.0)])
     market.broker.cancel(["a", "b", "nobody"])
     market.broker.cancel(["b"])
-    assert market.kinds("a") == ["acknowledged", "fill"]
+    assert market.kinds("a") == ["fill"]
     assert market.kinds("b") == ["acknowledged", "cancelled", "cancelled"]
     assert known(market.broker.positions())[0].quantity == 10
 
@@ -348,7 +348,7 @@ def test_late_reports_are_late_and_the_books_are_not() -> None:
     assert market.calls == [] and market.status("a") == "complete"
     ((delay, deliver),) = market.later
     deliver()
-    assert delay == 0.5 and market.kinds("a") == ["acknowledged", "fill"]
+    assert delay == 0.5 and market.kinds("a") == ["fill"]
 
 
 def test_after_close_nobody_is_called() -> None:
@@ -363,7 +363,7 @@ def test_a_lost_answer_is_unknown_while_the_order_lives() -> None:
     market = Market(lost_answer_tags=frozenset({"a"}))
     market.broker.on_open({"SBIN": 800.0})
     market.broker.submit([buy("a", 10, 800.0), buy("b", 10, 800.0)])
-    assert market.kinds("a") == ["unknown"] and market.kinds("b") == ["acknowledged", "fill"]
+    assert market.kinds("a") == ["unknown"] and market.kinds("b") == ["fill"]
     assert market.status("a") == "complete"
     assert [trade.tag for trade in known(market.broker.trades())] == ["a", "b"]
 

@@ -165,3 +165,27 @@ def test_recovery_folds_and_does_not_decide(tmp_path):
     assert second.bus.recover() == 2
     assert folded == ["slot", "halt"] and handled == [] and second.ran == []
     second.close()
+
+
+def test_an_observer_that_breaks_is_counted_and_stops_nothing():
+    bench = Bench()
+    bench.bus.on_record = lambda message, envelope: 1 / 0
+    seen = []
+    bench.bus.handle(SlotDue, lambda m, e: seen.append(m.slot))
+    bench.bus.post(Lane.TIMER, SlotDue(session=DAY, slot="a"))
+    bench.bus.post(Lane.TIMER, SlotDue(session=DAY, slot="b"))
+    bench.run()
+    assert seen == ["a", "b"] and bench.bus.failed is None
+    assert bench.bus.counters.observer_errors == 2 and "ZeroDivisionError" in bench.bus.counters.observer_error
+    bench.close()
+
+
+def test_an_effect_that_breaks_halts_the_dispatch():
+    bench = Bench()
+    bench.loop.set_exception_handler(lambda loop, context: None)
+    bench.bus._run_effect = lambda effect: 1 / 0
+    bench.bus.handle(SlotDue, lambda m, e: [Tell()])
+    bench.bus.post(Lane.TIMER, SlotDue(session=DAY, slot="a"))
+    bench.run()
+    assert "Tell: ZeroDivisionError" in bench.bus.failed
+    bench.close()

@@ -69,7 +69,7 @@ def test_stop_engages_flag_and_latch_and_tells_the_loop(plane):
     assert code == 200 and answer == {"stopped": True, "mode": "cancel", "durable": True}
     assert plane.plane.engaged() and plane.plane.latch.read()["reason"] == "drill"
     assert plane.told[0][:2] == ("cancel", "drill")
-    plane.plane.release()
+    plane.plane.release(1)
     assert not plane.plane.engaged()
 
 

@@ -16,7 +16,9 @@ SECOND = 10**9
 
 def batches(count):
     return [
-        BarBatch(date(2024, 6, 5), Interval.MINUTE, i * SECOND, (i + 1) * SECOND, ("SBIN",), *(((100.0 + i,),) * 4), (1.0,))
+        BarBatch(
+            date(2024, 6, 5), Interval.MINUTE, i * SECOND, (i + 1) * SECOND, ("SBIN",), *(((100.0 + i,),) * 4), (1.0,)
+        )
         for i in range(count)
     ]
 
