@@ -1,6 +1,7 @@
 """The agenda answers "has today's rebalance happened?" from durable state; timers only wake the question.
 
-Schedules are APScheduler triggers asked on the daemon's own clock, so replay and simulation share them. A restart inside
+A rebalance slot is a time of day on sessions of our own calendar; recurring chores are APScheduler triggers; both are
+asked on the daemon's own clock, so replay and simulation share them. A restart inside
 a slot's window still does the day's rebalance once; one after it was decided does not do it again.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from functools import cache
 from typing import Any, Final
 
@@ -17,25 +18,8 @@ from apscheduler.triggers.base import BaseTrigger
 
 from daemon.clock import IST, ist_ns, session_day
 from daemon.messages import Decided, SlotDue
-from market.calendar import Calendar
 
 REBALANCE: Final = "rebalance"
-
-
-class SessionTrigger(BaseTrigger):  # type: ignore[misc]
-    """An APScheduler trigger: a time of day in India on every session of our calendar, and on no other day."""
-
-    def __init__(self, calendar: Calendar, at: time) -> None:
-        self.calendar = calendar
-        self.at = at
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Return the next instant after `previous_fire_time` (or from `now` on), None past the calendar's coverage."""
-        moment = now if previous_fire_time is None else previous_fire_time + timedelta(microseconds=1)
-        local = moment.astimezone(IST)
-        day = local.date() if local.time() <= self.at else local.date() + timedelta(days=1)
-        session = self.calendar.session(day) or self.calendar.next_session(day)
-        return None if session is None else datetime.combine(session.day, self.at, IST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from daemon.state import State
 from market.bar import BarBatch
 
 NONCE_SECONDS: Final = 300
+_AGAIN: Final = "prepare again: tarazu resume without --nonce"
 # A flatten halts and cancels at once; selling down is a person's work until the gate's exit rules drive it.
 STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "STOP_CANCEL"}
 
@@ -124,9 +125,13 @@ class Operator:
         state = self.state
         prepared = state.resume
         if prepared is None or prepared.nonce != message.nonce:
-            return self._answer(message, 409, error="the nonce is not the one of the last prepare; run prepare first")
+            return self._answer(
+                message,
+                409,
+                error="the nonce is not the one of the last prepare; prepare again (tarazu resume without --nonce)",
+            )
         if prepared.uid != message.uid:
-            error = f"uid {prepared.uid} was shown the summary, not uid {message.uid}; run prepare first"
+            error = f"uid {prepared.uid} was shown the summary, not uid {message.uid}; {_AGAIN}"
             return self._answer(message, 409, error=error)
         if envelope.at_ns > prepared.expires_ns:
             return self._answer(message, 409, error=f"the nonce is older than {NONCE_SECONDS} seconds; prepare again")

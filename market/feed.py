@@ -70,6 +70,8 @@ async def read_clock(url: str, *, timeout: float = 5.0) -> Hello:
             session.get(address) as answer,
         ):
             hello = _SERVER.decode(await answer.read())
+    except aiohttp.ClientConnectorError as error:
+        raise DependencyFailed(f"feed {address}: nobody answers there ({error.strerror})") from error
     except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
         raise DependencyFailed(f"feed {address}: {type(error).__name__}: {error}") from error
     if not isinstance(hello, Hello) or hello.version != VERSION:

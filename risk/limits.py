@@ -7,16 +7,16 @@ checked whatever the mode, so that paper trading finds the mistake in the live s
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from market.errors import BadInput
+from market.yaml_file import read_yaml
 from risk.schema import RiskLimits
 from risk.wiring import EXTERNALLY_ENFORCED, WIRED
 
@@ -61,33 +61,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without silent surprises: a key that is written twice is a mistake, not the last one wins."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value}: this key is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> Content:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        detail = error.strerror if isinstance(error, OSError) and error.strerror else "not a text file"
-        raise BadInput(f"{path}: cannot be read ({detail}); nothing is traded without limits") from error
-    try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with one more check
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
-        where = f"line {mark.line + 1}" if mark is not None else "content"
-        raise BadInput(f"{path}: {where}: {problem}") from error
+    raw = read_yaml(path, consequence="; nothing is traded without limits")
     if not isinstance(raw, dict) or not raw:
         raise BadInput(f"{path}: content: must be sections with keys ({', '.join((*SECTIONS, 'paper'))})")
     for section, keys in raw.items():

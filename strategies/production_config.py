@@ -8,17 +8,16 @@ is allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from market.errors import BadInput
 from market.instrument import Instrument
+from market.yaml_file import read_yaml
 from strategies.observation import CLIP, observation_size
 
 _TIME: Final = re.compile(r"^([01]\d|2[0-3]):[0-5]\d$")
@@ -236,32 +235,8 @@ def load_production(path: Path | str) -> ProductionConfig:
         raise BadInput(f"{path}: {_line(errors[0])}{more}") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value}: this key is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        detail = error.strerror if isinstance(error, OSError) and error.strerror else "not a text file"
-        raise BadInput(f"{path}: cannot be read ({detail})") from error
-    try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with one more check
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark is not None else "content"
-        raise BadInput(f"{path}: {where}: {getattr(error, 'problem', None) or 'not YAML'}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise BadInput(f"{path}: content: must be sections ({', '.join(ProductionConfig.model_fields)})")
     return content
@@ -282,6 +257,7 @@ def _line(error: Any) -> str:
         return f"{where}: is missing"
     text = str(error["msg"])
     text = text.replace("Input should be a valid integer", "must be a whole number")
+    text = text.replace("Input should be a valid tuple", "must be a list in [ ]")
     text = text.replace("Input should be a valid ", "must be a ").replace("Input should be ", "must be ")
     if isinstance(value, str) and kind in ("float_type", "int_type"):
         text += " (YAML reads 1e-4 as text: write 0.0001)" if "e" in value.lower() else " (without quotes)"

@@ -69,6 +69,11 @@ def train(
     check_version(version)
     if timesteps < 1 or seed < 0:
         raise BadInput(f"training: timesteps {timesteps}, seed {seed}; allowed: at least 1 and 0")
+    if timesteps <= config.model.learning_starts:
+        raise BadInput(
+            f"training: timesteps {timesteps}; allowed: more than model.learning_starts ({config.model.learning_starts}), "
+            "or nothing would be learnt"
+        )
     if (out_dir / version).exists():
         raise BadInput(f"{out_dir / version}: this version exists already; a version is never overwritten")
     torch.set_num_threads(_THREADS)

@@ -206,7 +206,7 @@ def test_a_failure_leaves_nothing_behind(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr("training.export.artifact.write_manifest", fail)
     with pytest.raises(OSError, match="No space"):
-        run(world, tmp_path, timesteps=12)
+        run(world, tmp_path, timesteps=60)
     assert list((tmp_path / "models").iterdir()) == []
 
 
