@@ -206,7 +206,7 @@ def test_a_failure_leaves_nothing_behind(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr("training.export.artifact.write_manifest", fail)
     with pytest.raises(OSError, match="No space"):
-        run(world, tmp_path, timesteps=60)
+        run(world, tmp_path, timesteps=66)
     assert list((tmp_path / "models").iterdir()) == []
 
 
@@ -235,3 +235,8 @@ def test_the_saved_normaliser_is_the_exported_one(world, trained):
 def test_a_model_can_decide_on_any_day(trained):
     strategy = load_artifact(trained[1], symbols=SYMBOLS, look_back=5, today=date(2026, 12, 1))
     assert strategy.look_back == 5 and strategy.name == "policy"
+
+
+def test_training_that_would_learn_nothing_is_refused(world, tmp_path):
+    with pytest.raises(BadInput, match="learning_starts"):
+        run(world, tmp_path, timesteps=60)
