@@ -27,12 +27,17 @@ def bench_observation() -> list[Ratio]:
     closes = _closes()
     weights = np.full(COUNT, 0.18)
     returns = np.random.default_rng(3).normal(0, 0.01, 30)
-    frame = pd.DataFrame(closes, columns=[f"S{i}" for i in range(COUNT)])
+    # As the daemon has it: a frame of all history by date, of which a decision takes the window up to its day.
+    days = pd.bdate_range("2014-01-01", periods=2_500)
+    past = np.random.default_rng(2).normal(1000.0, 5.0, (len(days) - len(closes), COUNT))
+    history = pd.DataFrame(np.vstack([past, closes]), index=days, columns=[f"S{i}" for i in range(COUNT)])
+    today = days[-1]
 
     def ours() -> NDArray[np.float32]:
         return observe(closes, LOOK_BACK, weights=weights, value_ratio=1.02, cash_weight=0.1, recent_returns=returns)
 
     def by_pandas() -> NDArray[np.float32]:
+        frame = history.loc[:today].tail(LOOK_BACK + 1)
         window = frame.iloc[-LOOK_BACK:]
         relative = frame.iloc[-1] / window.mean() - 1.0
         moves = frame.pct_change(fill_method=None).iloc[-LOOK_BACK:]
