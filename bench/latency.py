@@ -28,6 +28,7 @@ from daemon.clock import Clock, ist_ns, stopwatch
 from daemon.core import Core, announce, build_core
 from daemon.edges import Outside
 from daemon.inference import StrategyHost
+from daemon.journal import Journal
 from daemon.messages import Lane, SessionOpened, SlotDue
 from daemon.settings import DaemonSettings, ExecutionSettings
 from market.bar import BarBatch
@@ -53,6 +54,8 @@ class HttpBroker:
         self.port = port
         self.cash = cash
         self.first_byte = 0.0
+        self.commit_seconds = 0.0
+        self.journal: Journal | None = None
         self._sink: Sink | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: list[ApprovedOrder] = []
@@ -86,6 +89,8 @@ class HttpBroker:
             self._writer.write((head + body).encode())
             if not self.first_byte:
                 self.first_byte = stopwatch()
+                # The commit that this order waited for, not one of the smaller ones that follow.
+                self.commit_seconds = self.journal.last_commit_seconds if self.journal is not None else 0.0
 
     async def _answers(self, reader: asyncio.StreamReader) -> None:
         count = 0
@@ -209,6 +214,7 @@ async def _measure(count: int, port: int, feed_port: int, folder: Path) -> Laten
     cash = rupees(10_000_000.0)
     broker = HttpBroker(port, cash)
     core = _core(clock, broker, count, cash, folder)
+    broker.journal = core.journal
     found, done = Latencies(), asyncio.Event()
 
     def wake() -> None:
@@ -237,7 +243,7 @@ async def _measure(count: int, port: int, feed_port: int, folder: Path) -> Laten
     def collect(received: float) -> None:
         if broker.first_byte:
             found.first_byte.append((broker.first_byte - received) * 1e3)
-        found.commit.append(core.journal.last_commit_seconds * 1e3)
+            found.commit.append(broker.commit_seconds * 1e3)
         if decided >= count:
             done.set()
 

@@ -156,9 +156,9 @@ class Executor:
     def available_cash(self) -> Paise:
         """Return confirmed spendable cash, less what open and unknown buys may still take at their limits."""
         taken = 0
-        for order in self.state.orders.values():
-            if order.side is Side.BUY and order.state not in TERMINAL:
-                taken += (order.quantity - order.filled) * order.limit
+        for order in self.state.live.values():
+            if order.side is Side.BUY:
+                taken += order.remaining * order.limit
         return Paise(max(0, self.state.account.available - taken))
 
     def _tradable(self, moves: list[Move], envelope: Envelope) -> list[Move]:
@@ -261,8 +261,8 @@ class Executor:
         """Cancel every open order of the day (a stop, a trip)."""
         tags = tuple(
             order.tag
-            for order in self.state.orders.values()
-            if order.state not in TERMINAL and not (buys_only and order.side is Side.SELL)
+            for order in self.state.live.values()
+            if not (buys_only and order.side is Side.SELL)
         )
         return self._cancel(tags, why, None, envelope) if tags else []
 

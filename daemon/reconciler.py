@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from brokers.orders import TERMINAL, OrderState
+from brokers.orders import OrderState
 from brokers.port import OrderReport, OrderSnapshot, ReportKind
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import Alert, ReadAccount, SetTimer
@@ -85,9 +85,7 @@ class Reconciler:
                     )
                 )
         listed = {snapshot.tag: snapshot for snapshot in message.orders}
-        for order in orders.values():
-            if order.state in TERMINAL:
-                continue
+        for order in self.state.live.values():
             snapshot = listed.get(order.tag)
             if snapshot is None:
                 report = self._absent(order.tag, message)

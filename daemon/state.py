@@ -90,6 +90,8 @@ class State:
         self._make_board = board
         self.trips: list[Trip] = []
         self.orders: dict[str, Order] = {}
+        # Those of them that may still fill: what every question about exposure is asked of.
+        self.live: dict[str, Order] = {}
         self.carried: frozenset[str] = frozenset()  # tags of earlier sessions whose outcome is still unknown
         self.runs: dict[str, PlanRun] = {}
         self.opening_cash: Paise | None = None
@@ -157,11 +159,11 @@ class State:
 
     def open_orders(self) -> list[Order]:
         """Return orders that may still fill, unknown ones among them."""
-        return [order for order in self.orders.values() if order.state not in TERMINAL]
+        return list(self.live.values())
 
     def unknown_orders(self) -> list[Order]:
         """Return orders whose outcome the broker has not told."""
-        return [order for order in self.orders.values() if order.state is OrderState.UNKNOWN]
+        return [order for order in self.live.values() if order.state is OrderState.UNKNOWN]
 
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
@@ -183,6 +185,7 @@ class State:
         self.account.start_session(message.session)
         # Orders live one day: what was open yesterday cannot fill today, and what is done needs no more memory.
         self.orders = {tag: order for tag, order in self.orders.items() if order.state is OrderState.UNKNOWN}
+        self.live = dict(self.orders)
         self.carried = frozenset(self.orders)
         self.runs = {key: run for key, run in self.runs.items() if not run.closed}
         self._reference = {}
@@ -258,7 +261,7 @@ class State:
             order = Order(
                 proposal.tag, proposal.plan_id, proposal.symbol, proposal.side, proposal.quantity, proposal.limit
             )
-            self.orders[proposal.tag] = order
+            self.orders[proposal.tag] = self.live[proposal.tag] = order
             tags.append(proposal.tag)
 
     def on_cancel_requested(self, message: CancelRequested, _: Envelope) -> None:
@@ -272,7 +275,10 @@ class State:
             order = self.orders.get(report.tag)
             if order is None:
                 continue
-            if order.apply(report).filled:
+            change = order.apply(report)
+            if change.after in TERMINAL:
+                self.live.pop(order.tag, None)
+            if change.filled:
                 self._book_fill(order, report)
 
     def _book_fill(self, order: Order, report: OrderReport) -> None:
