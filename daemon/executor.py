@@ -259,11 +259,7 @@ class Executor:
 
     def cancel_open(self, why: str, envelope: Envelope, *, buys_only: bool = False) -> list[Output]:
         """Cancel every open order of the day (a stop, a trip)."""
-        tags = tuple(
-            order.tag
-            for order in self.state.live.values()
-            if not (buys_only and order.side is Side.SELL)
-        )
+        tags = tuple(order.tag for order in self.state.live.values() if not (buys_only and order.side is Side.SELL))
         return self._cancel(tags, why, None, envelope) if tags else []
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:

@@ -71,23 +71,23 @@ def _configuration(root: Path) -> tuple[bool, str]:
 
 def _calendar(root: Path) -> tuple[bool, str]:
     from daemon.clock import session_day, wall_ns
-    from market.calendar import Calendar
+    from tarazu.deployment import open_calendar
 
-    calendar = Calendar.load()
+    calendar = open_calendar(root)
     left = (calendar.coverage_until - session_day(wall_ns())).days
     return left >= HORIZON_DAYS, f"covers to {calendar.coverage_until}, {left} days ahead (wanted: {HORIZON_DAYS})"
 
 
 def _data(root: Path) -> tuple[bool, str]:
-    from market.calendar import Calendar
     from market.quality import check
     from market.store import read_csv
+    from tarazu.deployment import open_calendar
 
     path = root / "data" / "latest_market_data.csv"
     if not path.exists():
         return False, f"{path}: there is none; tarazu data import FILE"
     bars = read_csv(path)
-    calendar = Calendar.load()
+    calendar = open_calendar(root)
     report = check(bars, calendar)
     behind = len(missing_sessions(calendar, bars.days[-1].astype("datetime64[D]").item()))
     said = [f"{len(bars.days)} sessions to {bars.days[-1]}", "clean" if report.ok else report.lines()[0]]

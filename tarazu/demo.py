@@ -108,7 +108,9 @@ class _Narrator:
             if message.outcome is not Outcome.APPROVED or self._count % 3 == 1:
                 self._decision(message, envelope.at_ns)
         elif isinstance(message, BreakerTripped):
-            print(f"            {ist(envelope.at_ns):%d %b %H:%M}  BREAKER {message.detail or message.name}")  # noqa: T201
+            what = " ".join(part for part in (message.name, message.detail) if part)
+            used = f"{message.used:.1%} of {message.limit:.0%}"
+            print(f"            {ist(envelope.at_ns):%d %b %H:%M}  BREAKER {what}: {used}; no trading for a day")  # noqa: T201
         elif isinstance(message, PlanClosed) and self._count % 3 == 1 and message.traded:
             cost = f"charges {format_rupees(message.charges)}, slippage {format_rupees(message.slippage)}"
             left = f", left over {message.residuals}" if message.residuals else ""

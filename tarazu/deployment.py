@@ -25,6 +25,14 @@ Mode = Literal["paper", "live", "replay"]
 _SPARE_ROWS = 10
 
 
+def open_calendar(root: Path) -> Calendar:
+    """Return the calendar with the deployment's own overrides: a holiday declared late, next year's list."""
+    from market.calendar import Calendar
+
+    overrides = root / "config" / "calendar_overrides.yaml"
+    return Calendar.load(overrides=overrides if overrides.exists() else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A directory with config/, data/, models/, logs/ and state/."""
@@ -37,7 +45,6 @@ class Deployment:
     @classmethod
     def open(cls, root: Path, *, mode: Mode) -> Deployment:
         """Read and check the configuration. Raises BadInput naming file, key, value and what is allowed."""
-        from market.calendar import Calendar
         from risk.limits import load_limits
         from strategies.production_config import load_production
 
@@ -47,8 +54,7 @@ class Deployment:
         production = load_production(paths.production_config)
         limits = load_limits(paths.risk_limits, mode=mode)
         limits.check_universe(len(production.portfolio.assets))
-        overrides = root / "config" / "calendar_overrides.yaml"
-        return cls(paths, production, limits, Calendar.load(overrides=overrides if overrides.exists() else None))
+        return cls(paths, production, limits, open_calendar(root))
 
     def settings(
         self, *, mode: Mode, symbols: tuple[str, ...] | None = None, opening_cash: Paise | None = None, settle: int = 0

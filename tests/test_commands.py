@@ -329,3 +329,13 @@ def test_a_full_disk_is_one_line(root, capsys):
     assert replay(capsys, root, "--journal", journal)[0] == 0
     code, out = said(capsys, "report", "--root", root, "--journal", journal, "--html", "/dev/full")
     assert code == 3 and os.strerror(28) in out
+
+
+def test_a_deployment_s_own_holiday_counts_in_the_check_of_its_data(root, capsys):
+    daily(root / "data" / "latest_market_data.csv")
+    code, _ = said(capsys, "data", "check", "--root", root)
+    assert code == 0
+    text = "version: 1\nclosed:\n  2024-03-05: {name: Drill, reason: a test}\n"
+    (root / "config" / "calendar_overrides.yaml").write_text(text)
+    code, out = said(capsys, "data", "check", "--root", root)
+    assert code == 1 and "2024-03-05" in out

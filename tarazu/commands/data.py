@@ -26,11 +26,11 @@ def check(
 
     Example: tarazu data check --data production/data/latest_market_data.csv
     """
-    from market.calendar import Calendar
     from market.quality import check as check_bars
     from market.store import read_csv
+    from tarazu.deployment import open_calendar
 
-    report = check_bars(read_csv(_default(data, root)), Calendar.load())
+    report = check_bars(read_csv(_default(data, root)), open_calendar(root))
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
@@ -53,18 +53,18 @@ def import_(
 
     Example: tarazu data import downloads/banks.csv
     """
-    from market.calendar import Calendar
     from market.errors import BadInput
     from market.quality import check as check_bars
     from market.store import read_csv, write_csv
     from market.wide_import import is_wide, read_wide
+    from tarazu.deployment import open_calendar
 
     need_root(root)
     target = _default(None, root)
     if target.exists() and not (replace or force):
         raise BadInput(f"{target}: exists; give --replace to replace it")
     bars = read_wide(source) if is_wide(source) else read_csv(source)
-    report = check_bars(bars, Calendar.load())
+    report = check_bars(bars, open_calendar(root))
     for line in report.lines():
         typer.echo(line)
     if not report.ok and not force:
@@ -80,17 +80,17 @@ def update(root: Path = Root) -> None:
 
     Example: tarazu data update
     """
-    from market.calendar import Calendar
     from market.errors import BadInput
     from market.store import read_csv
     from tarazu.checks import missing_sessions
+    from tarazu.deployment import open_calendar
 
     need_root(root)
     target = _default(None, root)
     if not target.exists():
         raise BadInput(f"{target}: there is none; bring bars in with: tarazu data import FILE")
     last = read_csv(target).days[-1].astype("datetime64[D]").item()
-    missing = missing_sessions(Calendar.load(), last)
+    missing = missing_sessions(open_calendar(root), last)
     if not missing:
         typer.echo(f"{target}: up to date ({last})")
         return

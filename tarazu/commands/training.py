@@ -23,6 +23,9 @@ def train(
     data: Path | None = typer.Option(None, "--data", help="Daily bars; default: the deployment's."),
     until: str | None = typer.Option(None, "--until", help="Use no bar after this date (YYYY-MM-DD)."),
     activate: bool = typer.Option(False, "--activate", help="Make the new version the active one."),
+    resume: Path | None = typer.Option(
+        None, "--resume", help="Go on from a checkpoint: logs/training/VERSION/checkpoint."
+    ),
     root: Path = Root,
 ) -> None:
     """Train a SAC model; writes production/models/v1_{timestamp}/ complete or not at all.
@@ -56,6 +59,7 @@ def train(
         created=wall_datetime(),
         out_dir=deployment.paths.models,
         log_dir=root / "logs" / "training",
+        resume=resume,
     )
     if activate:
         activate_version(deployment.paths.models, directory.name)
