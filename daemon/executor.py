@@ -36,7 +36,7 @@ from daemon.messages import (
     SessionOpened,
 )
 from daemon.settings import DaemonSettings
-from daemon.state import PlanRun, State
+from daemon.state import CONTRADICTION, PlanRun, State
 from market.calendar import Calendar
 from market.calendar import Phase as MarketPhase
 from market.instrument import tick_size
@@ -206,6 +206,9 @@ class Executor:
     def on_reports(self, message: OrderReports, envelope: Envelope) -> list[Output] | None:
         """Go on when the phase's orders are all settled; look for evidence when one is unknown."""
         outputs: list[Output] = []
+        if self.state.contradictions:
+            detail = "; ".join(self.state.contradictions)
+            outputs += [Halted(cause=CONTRADICTION, detail=detail), Alert("error", "order.contradiction", detail)]
         plans: dict[str, None] = {}
         for report in message.reports:
             order = self.state.orders.get(report.tag)

@@ -75,6 +75,7 @@ ALERT_EVENTS: Final = (
     "dispatch.failed",
     "feed.lost",
     "order.cancel_unanswered",
+    "order.contradiction",
     "order.foreign",
     "order.unknown",
     "reconcile.difference",

@@ -31,6 +31,7 @@ from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog
 from daemon.messages import (
+    BarsRejected,
     ComponentFailed,
     DaemonStopped,
     HistoryLoaded,
@@ -51,6 +52,8 @@ from market.feed import FeedClient
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
+# How far a feed's clock may be ahead of ours before its bars are refused.
+FUTURE_NS: Final = 60 * 10**9
 # Seconds each stage of a shutdown may take; a test adds them up against the unit's TimeoutStopSec.
 SHUTDOWN_STAGES: Final = {
     "no new decisions": 1.0,
@@ -221,13 +224,21 @@ class _Running:
         )
         await client.run()
 
-    def _on_batch(self, received: BarBatch) -> None:
+    def _on_batch(self, received: BarBatch) -> bool:
+        if received.end_ns > self.clock.now_ns() + FUTURE_NS:
+            # Taken, it would make every true bar after it look old.
+            detail = f"ends at {ist(received.end_ns).isoformat()}, which is in the future"
+            symbols, end_ns = received.symbols, received.end_ns
+            message = BarsRejected(session=received.session, end_ns=end_ns, symbols=symbols, detail=detail)
+            self.core.bus.post(Lane.MARKET, message)
+            return False
         batch, rejected = screen(received)
         if rejected is not None:
             self.core.bus.post(Lane.MARKET, rejected)
         if batch is not None:
             self.broker.on_bars(batch)
             self.core.bus.post(Lane.MARKET, batch)
+        return True
 
     def _on_feed_state(self, state: str, detail: str) -> None:
         if state == "lost" and not self.stopping.is_set():

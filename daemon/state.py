@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
-from brokers.orders import TERMINAL, Order, OrderState
+from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
@@ -39,12 +39,14 @@ from daemon.messages import (
 )
 from daemon.view import MarketView
 from market.bar import BarBatch
+from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
 from risk.breakers.base import PositionReading, Reading
 from risk.breakers.board import BreakerBoard, Trip
 
 _HISTORY: Final = 30
+CONTRADICTION: Final = "BROKER_CONTRADICTION"
 
 
 class Folding(Protocol):
@@ -101,6 +103,7 @@ class State:
         self.equity_history: list[tuple[date, Paise]] = []
         self.returns: list[float] = []
         self.halts: dict[str, str] = {}
+        self.contradictions: list[str] = []
         self.reconciled_ns = 0
         self.reconciled_clean = False
         self.resume: ResumePrepared | None = None
@@ -275,11 +278,16 @@ class State:
             order = self.orders.get(report.tag)
             if order is None:
                 continue
-            change = order.apply(report)
-            if change.after in TERMINAL:
-                self.live.pop(order.tag, None)
-            if change.filled:
-                self._book_fill(order, report)
+            try:
+                change = order.apply(report)
+                if change.after in TERMINAL:
+                    self.live.pop(order.tag, None)
+                if change.filled:
+                    self._book_fill(order, report)
+            except (IllegalReport, BadInput) as error:
+                # The record is in the journal for good: a fold that raised on it would raise at every start. What cannot
+                # be true is kept beside the state, and the executor halts on it.
+                self.contradictions.append(f"{report.kind} {report.tag}: {error}")
 
     def _book_fill(self, order: Order, report: OrderReport) -> None:
         assert self.session is not None and report.kind is ReportKind.FILL
@@ -324,6 +332,8 @@ class State:
 
     def on_halted(self, message: Halted, _: Envelope) -> None:
         self.halts[message.cause] = message.detail
+        if message.cause == CONTRADICTION:
+            self.contradictions.clear()
         self.resume = None  # a summary that was shown before this halt does not speak of it
 
     def on_resume_prepared(self, message: ResumePrepared, _: Envelope) -> None:

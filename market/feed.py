@@ -86,7 +86,8 @@ class FeedClient:
     url: str
     symbols: tuple[str, ...]
     after_ns: int
-    on_batch: Callable[[BarBatch], None]
+    # Returns False for a batch that was refused whole: it does not move the position that is resumed from.
+    on_batch: Callable[[BarBatch], bool | None]
     on_state: Callable[[str, str], None] = lambda state, detail: None
     # Seconds between pings; None for a played feed, whose seconds may be milliseconds.
     heartbeat: float | None = None
@@ -99,9 +100,8 @@ class FeedClient:
             try:
                 async for batch in self._connected():
                     attempt = 0
-                    if batch.end_ns > self.after_ns:
+                    if batch.end_ns > self.after_ns and self.on_batch(batch) is not False:
                         self.after_ns = batch.end_ns
-                        self.on_batch(batch)
                 reason = "the connection closed"
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
                 reason = f"{type(error).__name__}: {error}"

@@ -173,3 +173,26 @@ def test_ledger_and_broker_agree_to_the_paisa_at_the_end_of_every_session(tmp_pa
 
     run(tmp_path, [[0.19] * 5, [0.3, 0.1, 0.2, 0.15, 0.15]], observer=compare)
     assert seen and all(seen)
+
+
+def test_a_report_that_cannot_be_true_halts_and_does_not_poison_the_journal(tmp_path):
+    """A fill without shares was folded with an exception once: every later start would have raised it again."""
+    from brokers.port import OrderReport, ReportKind
+    from daemon.messages import Lane
+    from risk.approval import Side
+
+    planted = []
+
+    def plant(core, message, envelope):
+        if isinstance(message, OrdersIntended) and not planted:
+            order = message.orders[0]
+            planted.append(order.tag)
+            bad = OrderReport(order.tag, order.symbol, Side(order.side), ReportKind.FILL, "B1", "T-bad", 0)
+            core.bus.post(Lane.BROKER, OrderReports(reports=(bad,)))
+
+    result, messages = run(tmp_path, [[0.19] * 5], observer=plant)
+    halts = of(messages, Halted)
+    assert [halt.cause for halt in halts] == ["BROKER_CONTRADICTION"] and planted[0] in halts[0].detail
+    assert "BROKER_CONTRADICTION" in result.core_state.halts
+    later = [m for m in messages[messages.index(halts[0]) :] if isinstance(m, OrdersIntended)]
+    assert later == []
