@@ -9,13 +9,10 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tarazu.cli import main
+from tests.command_line import REPO, SYMBOLS, daily, said
 
-REPO = Path(__file__).resolve().parent.parent
-SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN", "AXISBANK", "KOTAKBANK")
 COMMANDS = (
     "demo", "data import", "data check", "data update", "train", "validate", "models list", "models show",
     "models activate", "replay", "paper", "feed", "live", "status", "stop", "approve", "resume", "reload", "report",
@@ -27,39 +24,6 @@ LAUNCHERS = {
     "paper_trading.py": "paper",
     "live_trading.py": "live",
 }
-
-
-@pytest.fixture
-def root(tmp_path):
-    made = tmp_path / "production"
-    shutil.copytree(REPO / "production" / "config", made / "config")
-    for folder in ("data", "models", "logs"):
-        (made / folder).mkdir()
-    return made
-
-
-def daily(path, *, first=date(2024, 1, 1), last=date(2024, 6, 28)):
-    """Write daily bars of the five banks."""
-    from market.calendar import Calendar
-
-    rng = np.random.default_rng(4)
-    lines = ["date,symbol,open,high,low,close,volume"]
-    price = np.full(5, 1000.0)
-    for session in Calendar.load().sessions(first, last):
-        price = price * np.exp(rng.normal(0, 0.008, 5))
-        for symbol, p in zip(SYMBOLS, price, strict=True):
-            lines.append(f"{session.day},{symbol},{p:.2f},{p * 1.01:.2f},{p * 0.99:.2f},{p:.2f},1000000")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def said(capsys, *arguments):
-    """Return exit code and what was said on both streams."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.out + captured.err
-    return ended.value.code, captured.out + captured.err
 
 
 def replay(capsys, root, *more, first="2024-03-01", last="2024-03-28"):
