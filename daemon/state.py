@@ -171,6 +171,12 @@ class State:
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
     def on_started(self, message: DaemonStarted, _: Envelope) -> None:
+        if message.symbols != self.symbols:
+            # Rows of closes and weights are by position: folded into another order they would be other shares' numbers.
+            raise BadInput(
+                f"journal: it is of the universe {', '.join(message.symbols)}, and the configuration has "
+                f"{', '.join(self.symbols)}; restore portfolio.assets, or start in a new directory"
+            )
         if self.opening_cash is None:
             self.opening_cash = message.opening_cash
             self.account = Account(message.opening_cash, self.charges)

@@ -196,3 +196,14 @@ def test_a_report_that_cannot_be_true_halts_and_does_not_poison_the_journal(tmp_
     assert "BROKER_CONTRADICTION" in result.core_state.halts
     later = [m for m in messages[messages.index(halts[0]) :] if isinstance(m, OrdersIntended)]
     assert later == []
+
+
+def test_a_journal_of_another_universe_is_refused_not_folded(tmp_path):
+    from daemon.fold import fold_journal
+    from market.errors import BadInput
+
+    run(tmp_path, [[0.19] * 5])
+    turned = DaemonSettings("test", "replay", tuple(map(Instrument, SYMBOLS[::-1])), rupees(1_000_000))
+    limits = load_limits("production/config/risk_limits.yaml", mode="replay")
+    with pytest.raises(BadInput, match=r"universe AXISBANK.*portfolio\.assets"):
+        fold_journal(tmp_path / "journal.sqlite", settings=turned, limits=limits)

@@ -126,3 +126,19 @@ def test_curl_speaks_to_the_control_socket(deployment):
     assert "allowed: reason, nonce" in json.loads(bad.stdout)["error"]
     daemon.send_signal(signal.SIGTERM)
     deployment.finish(daemon)
+
+
+@pytest.mark.timeout(120)
+def test_a_universe_that_changed_under_a_journal_is_refused(deployment):
+    daemon = deployment.daemon(deployment.feed(FIRST), "equal_weight")
+    deployment.wait_for("reconcile.done")
+    daemon.send_signal(signal.SIGTERM)
+    deployment.finish(daemon)
+    config = deployment.root / "config" / "production.yaml"
+    before = "[HDFCBANK, ICICIBANK, SBIN, AXISBANK, KOTAKBANK]"
+    config.write_text(config.read_text().replace(before, "[ICICIBANK, HDFCBANK, SBIN, AXISBANK, KOTAKBANK]"))
+    url = deployment.feed(FIRST)
+    said = deployment.run(
+        "paper", "--root", str(deployment.root), "--feed", url, "--strategy", "equal_weight", "--quiet", expect=2
+    )
+    assert "restore portfolio.assets" in said
