@@ -52,24 +52,31 @@ class Core:
     executor: Executor
     decider: Decider
     operator: Operator
+    _condition: str = ""
+    _since_ns: int = 0
 
     def status(self) -> dict[str, Any]:
         """Return the machine-readable status (design, section 11). Money in rupees."""
         state, now = self.state, self.clock.now_ns()
         equity = state.equity()
         session = state.session
+        condition = self.condition()
+        if condition != self._condition:
+            # Asked after each record, so this is the moment of the change to the record.
+            self._condition, self._since_ns = condition, now
+        host = self.edges.outside.strategy
         view_age = (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None
         return {
             "mode": self.settings.mode,
-            "state": self.condition(),
-            "since": ist(now).isoformat(timespec="seconds"),
+            "state": condition,
+            "since": ist(self._since_ns).isoformat(timespec="seconds"),
             "session": None if session is None else session.isoformat(),
             "equity": None if equity is None else to_rupees(equity),
             "cash": to_rupees(state.account.cash),
             "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
             "open_orders": len(state.open_orders()),
             "unknown_orders": len(state.unknown_orders()),
-            "model": state.model or self.edges.outside.strategy.strategy.name,
+            "model": host.version or host.strategy.name,
             "shadow": None,
             "limits": self._limit_rows(),
             "breakers": self._breaker_rows(),

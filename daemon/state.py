@@ -25,7 +25,6 @@ from daemon.messages import (
     Decided,
     Halted,
     HistoryLoaded,
-    ModelLoaded,
     OrderReports,
     OrdersIntended,
     Outcome,
@@ -107,7 +106,6 @@ class State:
         self.reconciled_ns = 0
         self.reconciled_clean = False
         self.resume: ResumePrepared | None = None
-        self.model = ""
         self.last_decision: Decided | None = None
         self.traded_today: Paise = Paise(0)
         self._reference: dict[tuple[str, str], Paise] = {}
@@ -135,7 +133,6 @@ class State:
         bus.reduce(Halted, self.on_halted)
         bus.reduce(ResumePrepared, self.on_resume_prepared)
         bus.reduce(Resumed, self.on_resumed)
-        bus.reduce(ModelLoaded, self.on_model)
 
     # ---- money -------------------------------------------------------------------------------------------------------
 
@@ -348,7 +345,3 @@ class State:
     def on_resumed(self, message: Resumed, _: Envelope) -> None:
         self.halts.clear()
         self.resume = None
-
-    def on_model(self, message: ModelLoaded, _: Envelope) -> None:
-        if message.accepted:
-            self.model = message.version
