@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from apscheduler.triggers.base import BaseTrigger
 
-from daemon.clock import IST, ist_ns, session_day
-from daemon.messages import Decided, SlotDue
+from daemon.clock import IST, ist_ns
+from daemon.messages import Decided
 
 REBALANCE: Final = "rebalance"
 
@@ -86,15 +86,6 @@ class Agenda:
     def slot(self, name: str) -> Slot:
         """Return a slot by name."""
         return self._by_name[name]
-
-    def due_now(self, at_ns: int) -> list[SlotDue]:
-        """Return slots of today that are due, inside their window and not decided (after a restart)."""
-        day = session_day(at_ns)
-        return [
-            SlotDue(session=day, slot=slot.name)
-            for slot in self.slots
-            if slot.due_ns(day) <= at_ns <= slot.closes_ns(day) and not self.is_done(day, slot.name)
-        ]
 
 
 class Recurring:

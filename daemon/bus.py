@@ -126,10 +126,6 @@ class Bus:
         if not self._scheduled:
             self._schedule()
 
-    def post_threadsafe(self, lane: Lane, message: msgspec.Struct) -> None:
-        """Queue a message from another thread."""
-        self.clock.loop.call_soon_threadsafe(lambda: self.post(lane, message))
-
     def effects_done(self) -> bool:
         """Return whether no effect is held back."""
         return not self._held

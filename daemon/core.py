@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brokers.charges import DeliveryCharges
+from brokers.paper import PaperBroker
 from daemon.agenda import Agenda
 from daemon.bus import Bus, Envelope
 from daemon.clock import Clock, ist
@@ -29,6 +30,8 @@ from daemon.operator import Operator
 from daemon.reconciler import Reconciler
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from daemon.view import screen
+from market.bar import BarBatch
 from market.calendar import Calendar
 from market.money import to_rupees
 from risk.breakers.board import BreakerBoard
@@ -163,6 +166,16 @@ def build_core(
     bus.handle(ComponentFailed, _on_component_failed)
     edges.attach(bus)
     return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator)
+
+
+def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
+    """Let a feed's bars in: what cannot be true is refused on record, the rest goes to the paper market, then to the bus."""
+    batch, rejected = screen(received)
+    if rejected is not None:
+        core.bus.post(Lane.MARKET, rejected)
+    if batch is not None:
+        broker.on_bars(batch)
+        core.bus.post(Lane.MARKET, batch)
 
 
 def _on_component_failed(message: ComponentFailed, _: Envelope) -> list[Any]:

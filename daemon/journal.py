@@ -71,8 +71,23 @@ class JournalBroken(OperatorError):
     """The chain does not hold: a record is missing, edited or torn in the middle."""
 
 
-def _link(previous: bytes, seq: int, cause: int, at_ns: int, kind: str, body: bytes) -> bytes:
-    return sha256(b"%b%d|%d|%d|%b|%b" % (previous, seq, cause, at_ns, kind.encode(), body)).digest()
+def _link(previous: bytes, seq: int, cause: int, at_ns: int, kind: bytes, body: bytes) -> bytes:
+    """Return the hash of a record: the chain's one formula."""
+    return sha256(b"%b%d|%d|%d|%b|%b" % (previous, seq, cause, at_ns, kind, body)).digest()
+
+
+def _verified(connection: sqlite3.Connection, path: Path | str) -> Iterator[tuple[Record, bytes]]:
+    """Yield each record with its hash, in order. Raises JournalBroken where the chain does not hold."""
+    head = GENESIS
+    rows = connection.execute("SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq")
+    for expected, (seq, cause, at_ns, kind, text, digest) in enumerate(rows, 1):
+        if seq != expected:
+            raise JournalBroken(f"journal {path}: record {expected} is missing")
+        body = text.encode()
+        head = _link(head, seq, cause, at_ns, kind.encode(), body)
+        if head != digest:
+            raise JournalBroken(f"journal {path}: record {seq} ({kind}) does not match its hash")
+        yield Record(seq, cause, at_ns, kind, _DECODERS[kind].decode(body)), head
 
 
 def _connect(path: Path | str, *, durable: bool) -> sqlite3.Connection:
@@ -118,18 +133,10 @@ class Journal:
 
     def read(self) -> Iterator[Record]:
         """Yield every record in order, verifying the chain; afterwards new records continue it."""
-        head = GENESIS
-        seq = 0
-        rows = self._connection.execute("SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq")
-        for seq_found, cause, at_ns, kind, text, digest in rows:
-            body = text.encode()
-            seq += 1
-            if seq_found != seq:
-                raise JournalBroken(f"journal {self.path}: record {seq} is missing")
-            head = _link(head, seq, cause, at_ns, kind, body)
-            if head != digest:
-                raise JournalBroken(f"journal {self.path}: record {seq} ({kind}) does not match its hash")
-            yield Record(seq, cause, at_ns, kind, _DECODERS[kind].decode(body))
+        seq, head = 0, GENESIS
+        for record, digest in _verified(self._connection, self.path):
+            seq, head = record.seq, digest
+            yield record
         self.seq = self.durable_seq = seq
         self.head = head
 
@@ -147,7 +154,7 @@ class Journal:
         kind, kind_bytes = _NAMES[type(message)]
         body = _ENCODER.encode(message)
         seq = self.seq = self.seq + 1
-        head = self.head = sha256(b"%b%d|%d|%d|%b|%b" % (self.head, seq, cause, at_ns, kind_bytes, body)).digest()
+        head = self.head = _link(self.head, seq, cause, at_ns, kind_bytes, body)
         # The two types that sqlite3 binds as they are: bytes would be looked up in its table of adapters, each time.
         self._pending.append((seq, cause, at_ns, kind, body.decode(), bytearray(head)))
         if not self.durable:
@@ -225,13 +232,7 @@ def read_journal(path: Path) -> Iterator[Record]:
         raise OperatorError(f"journal {path}: there is none yet")
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
     try:
-        head = GENESIS
-        query = "SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq"
-        for expected, (seq, cause, at_ns, kind, text, digest) in enumerate(connection.execute(query), 1):
-            body = text.encode()
-            head = _link(head, seq, cause, at_ns, kind, body)
-            if seq != expected or head != digest:
-                raise JournalBroken(f"journal {path}: record {expected} is missing or does not match its hash")
-            yield Record(seq, cause, at_ns, kind, _DECODERS[kind].decode(body))
+        for record, _ in _verified(connection, path):
+            yield record
     finally:
         connection.close()

@@ -19,7 +19,7 @@ from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from daemon.bus import Envelope, Output
 from daemon.clock import Clock, VirtualTimeLoop, cpu_seconds, ist_ns, stopwatch
-from daemon.core import Core, announce, build_core
+from daemon.core import Core, announce, build_core, take_bars
 from daemon.edges import Outside
 from daemon.fold import summarise
 from daemon.inference import StrategyHost
@@ -27,7 +27,6 @@ from daemon.messages import BreakerApproved, BreakerTripped, DaemonStopped, Hist
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
 from daemon.tally import Tally
-from daemon.view import screen
 from market.bar import BarBatch
 from market.calendar import Calendar, Session
 from market.errors import BadInput, OperatorError
@@ -99,12 +98,7 @@ class ReplayFeed:
             self.clock.call_at(batch.end_ns, self._emit, batch)
 
     def _emit(self, received: BarBatch) -> None:
-        batch, rejected = screen(received)
-        if rejected is not None:
-            self.core.bus.post(Lane.MARKET, rejected)
-        if batch is not None:
-            self.broker.on_bars(batch)
-            self.core.bus.post(Lane.MARKET, batch)
+        take_bars(self.core, self.broker, received)
         self._next()
 
 

@@ -23,7 +23,7 @@ from daemon.agenda import Recurring
 from daemon.bus import Envelope
 from daemon.clock import IST, Clock, ist, session_day
 from daemon.control import Control, may_stop
-from daemon.core import Core, announce, build_core
+from daemon.core import Core, announce, build_core, take_bars
 from daemon.edges import Outside
 from daemon.effects import Alert
 from daemon.inference import StrategyHost
@@ -44,7 +44,6 @@ from daemon.notify import notify, watchdog_seconds
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import MODES, StopPlane
-from daemon.view import screen
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.errors import BadInput, OperatorError
@@ -232,12 +231,7 @@ class _Running:
             message = BarsRejected(session=received.session, end_ns=end_ns, symbols=symbols, detail=detail)
             self.core.bus.post(Lane.MARKET, message)
             return False
-        batch, rejected = screen(received)
-        if rejected is not None:
-            self.core.bus.post(Lane.MARKET, rejected)
-        if batch is not None:
-            self.broker.on_bars(batch)
-            self.core.bus.post(Lane.MARKET, batch)
+        take_bars(self.core, self.broker, received)
         return True
 
     def _on_feed_state(self, state: str, detail: str) -> None:

@@ -64,7 +64,6 @@ class PlanRun:
     phase: Phase = Phase.SELLS
     tags: dict[Phase, list[str]] = field(default_factory=dict)
     deadline_ns: int = 0
-    cancelling: bool = False
     closed: bool = False
     charges: Paise = Paise(0)
     traded: Paise = Paise(0)
@@ -261,7 +260,6 @@ class State:
         run = self.runs[message.plan_id]
         run.phase = message.phase
         run.deadline_ns = message.deadline_ns
-        run.cancelling = False
         tags = run.tags.setdefault(message.phase, [])
         for proposal in message.orders:
             order = Order(

@@ -13,7 +13,6 @@ from daemon.messages import (
     Decided,
     OrderReports,
     OrdersIntended,
-    OrdersRefused,
     Outcome,
     PlanClosed,
 )
@@ -33,7 +32,6 @@ class Tally:
         self.interventions = 0
         self.moved: Counter[str] = Counter()
         self.orders = 0
-        self.refused_orders = 0
         self.fills = 0
         self.trips: list[str] = []
         self.traded = 0
@@ -44,7 +42,6 @@ class Tally:
             BarBatch: self._bars,
             Decided: self._decided,
             OrdersIntended: self._intended,
-            OrdersRefused: self._refused,
             OrderReports: self._reports,
             PlanClosed: self._closed,
             BreakerTripped: lambda message: self.trips.append(message.name),
@@ -71,9 +68,6 @@ class Tally:
 
     def _intended(self, message: OrdersIntended) -> None:
         self.orders += len(message.orders)
-
-    def _refused(self, message: OrdersRefused) -> None:
-        self.refused_orders += len(message.refusals)
 
     def _reports(self, message: OrderReports) -> None:
         for report in message.reports:

@@ -142,7 +142,7 @@ def _trade(deployment: Deployment, symbols: tuple[str, ...], version: str) -> No
         end=TRADE_TO,
         model=name,
         opens=bars,
-        history=history_message(bars, TRADE_FROM, deployment.production.environment.look_back + 11),
+        history=history_message(bars, TRADE_FROM, deployment.history_rows),
         journal_path=paths.journal,
         observer=_Narrator(log),
     )

@@ -104,16 +104,19 @@ class Deployment:
             directory = self.paths.models / version
         return load_artifact(directory, symbols=symbols, look_back=look_back, today=today), directory.name
 
+    @property
+    def history_rows(self) -> int:
+        """Return how many daily closes before its first session a daemon starts from."""
+        return self.production.environment.look_back + 1 + _SPARE_ROWS
+
     def history(self, symbols: tuple[str, ...]) -> Callable[[date], HistoryLoaded | None]:
         """Return a function of a date that gives the daily closes before it, None when there is no data file."""
         from daemon.replay import history_message
         from market.store import read_csv
 
-        rows = self.production.environment.look_back + 1 + _SPARE_ROWS
-
         def before(day: date) -> HistoryLoaded | None:
             if not self.paths.market_data.exists():
                 return None
-            return history_message(read_csv(self.paths.market_data).select(symbols), day, rows)
+            return history_message(read_csv(self.paths.market_data).select(symbols), day, self.history_rows)
 
         return before

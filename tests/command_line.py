@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from market.calendar import Calendar
+from risk.limits import load_limits
+from strategies.production_config import load_production
 from tarazu.cli import main
+from training.trainer import train
 
 REPO = Path(__file__).resolve().parent.parent
 SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN", "AXISBANK", "KOTAKBANK")
@@ -33,3 +36,20 @@ def said(capsys, *arguments):
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
     return ended.value.code, captured.out + captured.err
+
+
+def small_model(bars, root, *, created, seed=1):
+    """Train a model of sixty steps on bars [T, 5] into root/models; return its directory."""
+    config = load_production(REPO / "production" / "config" / "production.yaml")
+    small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
+    return train(
+        config.model_copy(update={"model": small}),
+        bars.select(config.portfolio.assets),
+        load_limits(REPO / "production" / "config" / "risk_limits.yaml", mode="replay"),
+        timesteps=60,
+        seed=seed,
+        created=created,
+        out_dir=root / "models",
+        log_dir=root / "logs" / "training",
+        progress="none",
+    )

@@ -97,7 +97,7 @@ def replay(
     made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=last)
     history = None
     if daily is not None:
-        history = history_message(daily, first, deployment.production.environment.look_back + 11)
+        history = history_message(daily, first, deployment.history_rows)
     result = run_replay(
         settings=settings,
         bars=played,

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tests.command_line import REPO, SYMBOLS, daily, said
+from tests.command_line import daily, said, small_model
 
 
 def replay(capsys, root, data):
@@ -119,24 +119,12 @@ def test_other_mistakes_are_one_line(root, capsys, arguments, wants):
 def model(tmp_path_factory):
     """Return a small trained model directory."""
     from market.store import read_csv
-    from risk.limits import load_limits
-    from strategies.production_config import load_production
-    from training.trainer import train
 
     home = tmp_path_factory.mktemp("model")
-    bars = read_csv(daily(home / "bars.csv", first=date(2023, 1, 2), last=date(2024, 12, 31)))
-    config = load_production(REPO / "production" / "config" / "production.yaml")
-    small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
-    return train(
-        config.model_copy(update={"model": small}),
-        bars.select(SYMBOLS),
-        load_limits(REPO / "production" / "config" / "risk_limits.yaml", mode="replay"),
-        timesteps=60,
-        seed=1,
+    return small_model(
+        read_csv(daily(home / "bars.csv", first=date(2023, 1, 2), last=date(2024, 12, 31))),
+        home,
         created=datetime(2024, 12, 31, tzinfo=UTC),
-        out_dir=home / "models",
-        log_dir=home / "logs",
-        progress="none",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import REPO, SYMBOLS, daily, said
+from tests.command_line import REPO, daily, said, small_model
 
 COMMANDS = (
     "demo", "data import", "data check", "data update", "train", "validate", "models list", "models show",
@@ -236,24 +236,12 @@ def test_doctor_tells_each_broken_part(root, capsys):
 def model(tmp_path_factory):
     """Return a small trained model directory, made at the start of 2024."""
     from market.store import read_csv
-    from risk.limits import load_limits
-    from strategies.production_config import load_production
-    from training.trainer import train
 
     home = tmp_path_factory.mktemp("model")
-    bars = read_csv(daily(home / "bars.csv", first=date(2022, 6, 1), last=date(2023, 12, 29)))
-    config = load_production(REPO / "production" / "config" / "production.yaml")
-    small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
-    return train(
-        config.model_copy(update={"model": small}),
-        bars.select(SYMBOLS),
-        load_limits(REPO / "production" / "config" / "risk_limits.yaml", mode="replay"),
-        timesteps=60,
-        seed=1,
+    return small_model(
+        read_csv(daily(home / "bars.csv", first=date(2022, 6, 1), last=date(2023, 12, 29))),
+        home,
         created=datetime(2024, 1, 1, tzinfo=UTC),
-        out_dir=home / "models",
-        log_dir=home / "logs",
-        progress="none",
     )
 
 

@@ -3,35 +3,20 @@
 import json
 import signal
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 
 from market.calendar import Calendar
 from market.synthetic import generate
-from risk.limits import load_limits
-from strategies.production_config import load_production
-from training.trainer import train
+from tests.command_line import SYMBOLS, small_model
 
-REPO = Path(__file__).resolve().parent.parent.parent
 DAY = date(2024, 6, 5)
 pytestmark = pytest.mark.slow
 
 
 def make_version(root, *, seed, hour):
-    config = load_production(REPO / "production" / "config" / "production.yaml")
-    small = config.model.model_copy(update={"learning_starts": 30, "batch_size": 16, "buffer_size": 500})
-    return train(
-        config.model_copy(update={"model": small}),
-        generate(seed, config.portfolio.assets, date(2022, 1, 3), date(2024, 5, 31), Calendar.load()),
-        load_limits(REPO / "production" / "config" / "risk_limits.yaml", mode="replay"),
-        timesteps=60,
-        seed=seed,
-        created=datetime(2024, 6, 1, hour, tzinfo=UTC),
-        out_dir=root / "models",
-        log_dir=root / "logs" / "training",
-        progress="none",
-    ).name
+    bars = generate(seed, SYMBOLS, date(2022, 1, 3), date(2024, 5, 31), Calendar.load())
+    return small_model(bars, root, created=datetime(2024, 6, 1, hour, tzinfo=UTC), seed=seed).name
 
 
 @pytest.mark.timeout(120)
