@@ -12,13 +12,17 @@ from typing import Any
 from brokers.charges import DeliveryCharges
 from brokers.paper import PaperBroker
 from daemon.agenda import Agenda
+from daemon.alarms import Alarms
+from daemon.breakers import BreakerKeeper
 from daemon.bus import Bus, Envelope
-from daemon.clock import Clock, ist
+from daemon.clock import Clock, ist, session_day
 from daemon.decision import Decider
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
+from daemon.exits import Exits
 from daemon.journal import Journal
 from daemon.messages import (
+    BarsRejected,
     ComponentFailed,
     DaemonStarted,
     Halted,
@@ -30,11 +34,11 @@ from daemon.operator import Operator
 from daemon.reconciler import Reconciler
 from daemon.settings import DaemonSettings
 from daemon.state import State
-from daemon.view import screen
+from daemon.view import LARGEST_MOVE, screen, without
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.money import to_rupees
-from risk.breakers.board import BreakerBoard
+from risk.breakers.health import FAILURES_IN_A_ROW
 from risk.gate import Gate
 from risk.limits import RiskLimits
 from tarazu import __version__
@@ -150,29 +154,44 @@ def build_core(
         symbols=settings.symbols,
         charges=charges,
         agenda=Agenda(settings.slots),
-        board=lambda opening: BreakerBoard.start(limits, initial_equity=opening),
+        limits=limits,
     )
-    edges = Edges(clock, outside, state)
+    decider = Decider(state, gate, settings, calendar)
+    executor = Executor(state, gate, settings, calendar, decider)
+    edges = Edges(clock, outside, state, gate, lambda at_ns: executor.priced_not_before(session_day(at_ns)))
     journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
-    decider = Decider(state, gate, settings, calendar)
-    executor = Executor(state, gate, settings, calendar, decider.book)
     operator = Operator(state, executor)
     state.wire(bus)
+    BreakerKeeper(state, limits).wire(bus)
     decider.wire(bus)
     executor.wire(bus)
+    Exits(state, gate, settings, decider.book, decider.keep).wire(bus)
     Reconciler(state).wire(bus)
     operator.wire(bus)
+    Alarms(state, limits).wire(bus)
     bus.handle(ComponentFailed, _on_component_failed)
     edges.attach(bus)
     return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator)
 
 
 def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
-    """Let a feed's bars in: what cannot be true is refused on record, the rest goes to the paper market, then to the bus."""
+    """Let a feed's bars in: what cannot be true, or is not believed yet, is refused on record.
+
+    The rest goes to the paper market, then to the bus.
+    """
     batch, rejected = screen(received)
     if rejected is not None:
         core.bus.post(Lane.MARKET, rejected)
+    if batch is not None and core.gate.limits.monitoring.check_data_quality:
+        doubtful = core.state.view.doubtful(batch, believed_after=FAILURES_IN_A_ROW)
+        if doubtful:
+            detail = f"a price moved by more than {LARGEST_MOVE:.0%} since the last one; not believed yet"
+            refused = BarsRejected(
+                session=batch.session, end_ns=batch.end_ns, symbols=doubtful, detail=detail, suspect=True
+            )
+            core.bus.post(Lane.MARKET, refused)
+            batch = without(batch, doubtful)
     if batch is not None:
         broker.on_bars(batch)
         core.bus.post(Lane.MARKET, batch)
@@ -197,6 +216,7 @@ def announce(core: Core, *, strategy: str, history: HistoryLoaded | None) -> Non
             strategy=strategy,
             slippage_bps=settings.slippage_bps,
             look_back=settings.look_back,
+            model=core.edges.outside.strategy.version,
         ),
     )
     if history is not None:

@@ -11,8 +11,9 @@ from math import isfinite
 
 import numpy as np
 
-from brokers.sizing import EXPECTED_COSTS
+from brokers.sizing import EXPECTED_COSTS, outside_band
 from daemon.agenda import decision_id
+from daemon.alarms import warning
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import AskStrategy, DropTimer, SetTimer
 from daemon.messages import Decided, Move, Outcome, Reconciled, SlotDue, TargetProposed
@@ -20,7 +21,11 @@ from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.calendar import Calendar
 from market.money import Paise
-from risk.gate import Book, Gate, TargetApproval
+from risk.approval import ApprovedPlan
+from risk.exposure import intervals
+from risk.gate import Book, Gate, Refusal, TargetApproval
+from risk.margins import Margin, at_most, position_margins
+from risk.reasons import Reason
 from strategies.protocol import StrategyContext
 
 
@@ -32,6 +37,7 @@ class Decider:
         self.gate = gate
         self.settings = settings
         self.calendar = calendar
+        self.plans: dict[str, ApprovedPlan] = {}
         self._previous: tuple[date, date] = (date.min, date.min)
         self._waiting: dict[str, SlotDue] = {}
 
@@ -89,13 +95,16 @@ class Decider:
             return "STATE_UNRECONCILED: the broker's books have not been compared yet"
         if not state.view.complete:
             return "DATA_MISSING: an instrument has no price yet"
+        if state.equity() is None:
+            doubtful = ", ".join(sorted(state.view.suspect))
+            return f"DATA_SUSPECT: the price of {doubtful} is not believed yet, so the account's value is not known"
         return None
 
     def context(self) -> StrategyContext:
         """Return what a strategy may look at now: closes up to the last closed session, and the portfolio."""
         state = self.state
         equity = state.equity()
-        assert equity is not None, "complete prices give an equity"
+        assert equity is not None, "a slot is not asked for while the account's value is not known"
         prices = state.view.prices()
         quantities = state.account.quantities
         weights = np.array(
@@ -127,30 +136,51 @@ class Decider:
             detail = message.detail or "the strategy's answer has a value that is not a number"
             return [self._decided(message.session, message.slot, Outcome.HOLD, message, (detail,))]
         book = self.book(envelope)
+        if book is None:
+            reason = "DATA_SUSPECT: the account's value is not known"
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, message, (reason,))]
         assert state.board is not None
         verdict = self.gate.review_targets(weights, book, latched=state.board.latched)
-        if not isinstance(verdict, TargetApproval):
-            reasons = tuple(str(reason) for reason in verdict.reasons)
-            return [self._decided(message.session, message.slot, Outcome.REFUSED, message, reasons)]
-        return [self._plan(message, verdict, book, envelope)]
+        if isinstance(verdict, TargetApproval):
+            return self._plan(message, verdict, book)
+        return self._refused(message, verdict, book)
 
-    def book(self, envelope: Envelope) -> Book:
-        """Return the portfolio as the gate sees it. Symbols with an unknown order are not tradable."""
+    def _refused(self, message: TargetProposed, refusal: Refusal, book: Book) -> list[Output]:
+        reasons = tuple([reason.text for reason in refusal.reasons])
+        margins = self._margins(book, book.quantities) if book.equity > 0 else ()
+        return [self._decided(message.session, message.slot, Outcome.REFUSED, message, reasons, margins=margins)]
+
+    def book(self, envelope: Envelope) -> Book | None:
+        """Return the portfolio as the gate sees it; None while the account's value is not known.
+
+        Symbols with an order on its way are not tradable, and are judged at the most shares that may be held of them.
+        """
         state = self.state
         quantities = state.account.quantities
-        equity = state.equity()
-        assert equity is not None
+        equity = state.worst_equity()
         session = state.session
-        assert session is not None
+        if equity is None or session is None:
+            return None
         tradable = state.view.tradable(self._session_before(session), session)
-        unknown = {order.symbol for order in state.unknown_orders()}
-        if unknown:
+        held = tuple([quantities.get(symbol, 0) for symbol in state.symbols])
+        high: tuple[int, ...] = ()
+        traded: int = state.traded_today
+        if state.live:
+            pending = state.pending()
+            unsure = intervals(quantities, pending)
             tradable = tuple(
-                free and symbol not in unknown for free, symbol in zip(tradable, state.symbols, strict=True)
+                [free and symbol not in unsure for free, symbol in zip(tradable, state.symbols, strict=True)]
             )
+            high = tuple(
+                [
+                    unsure[symbol].high if symbol in unsure else quantity
+                    for symbol, quantity in zip(state.symbols, held, strict=True)
+                ]
+            )
+            traded += sum(order.remaining * order.limit for order in pending)
         return Book(
             symbols=state.symbols,
-            quantities=tuple([quantities.get(symbol, 0) for symbol in state.symbols]),
+            quantities=held,
             prices=tuple(state.view.prices()),
             cash=state.account.cash,
             equity=equity,
@@ -158,7 +188,8 @@ class Decider:
             priced_at_ns=state.view.last_end_ns,
             at_ns=envelope.at_ns,
             session=session,
-            traded=state.traded_today,
+            traded=Paise(traded),
+            high=high,
         )
 
     def _session_before(self, session: date) -> date:
@@ -168,20 +199,35 @@ class Decider:
             self._previous = (session, self.state.previous_session if before is None else before.day)
         return self._previous[1]
 
-    def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book, envelope: Envelope) -> Decided:
+    def _plan(self, message: TargetProposed, approval: TargetApproval, book: Book) -> list[Output]:
         equity = book.equity
         change = sum(abs(w - c) for w, c in zip(approval.weights, approval.current, strict=True))
         costs = Paise(int(change * equity * EXPECTED_COSTS))
-        after = self.gate.round_to_shares(approval, book, expected_costs=costs)
-        band = self.settings.execution.band
-        moves = []
-        for symbol, before, quantity, price, weight in zip(
-            book.symbols, book.quantities, after, book.prices, approval.weights, strict=True
-        ):
-            change = quantity - before
-            if change and (abs(change) * price >= band * equity or self._must_move(before, price, equity, weight)):
-                moves.append(Move(symbol=symbol, before=before, after=quantity, reference=price))
-        return Decided(
+        rounded = self.gate.round_to_shares(approval, book, expected_costs=costs)
+        worthwhile = outside_band(
+            book.quantities,
+            rounded,
+            book.prices,
+            approval.weights,
+            equity=equity,
+            band=self.settings.execution.band,
+            max_weight=self.gate.limits.position_limits.max_weight_per_stock,
+        )
+        plan = self.gate.approve_plan(message.decision_id, book, worthwhile)
+        if not isinstance(plan, ApprovedPlan):
+            # What is left undone inside the band may be the very sale that pays for a purchase: then all of it is done.
+            plan = self.gate.approve_plan(message.decision_id, book, rounded)
+        if not isinstance(plan, ApprovedPlan):
+            return self._refused(message, plan, book)
+        self.plans = {message.decision_id: plan}
+        moves = tuple(
+            [
+                Move(symbol=symbol, before=before, after=after, reference=price)
+                for symbol, before, after, price in zip(plan.symbols, plan.before, plan.after, plan.prices, strict=True)
+                if before != after
+            ]
+        )
+        decided = Decided(
             decision_id=message.decision_id,
             session=message.session,
             slot=message.slot,
@@ -193,17 +239,34 @@ class Decider:
             requested=tuple(message.weights or ()),
             approved=tuple(approval.weights),
             current=approval.current,
-            moves=tuple(moves),
-            reasons=tuple([str(reason) for reason in approval.reasons]),
+            moves=moves,
+            reasons=tuple([reason.text for reason in approval.reasons]),
             moved=approval.moved,
+            relaxed=approval.relaxed,
+            margins=self._margins(book, plan.after),
+            breakers=self._headroom(),
+            limits_version=plan.limits_version,
             priced_at_ns=book.priced_at_ns,
         )
+        return [decided, *warning(_alerts(approval.reasons), self.gate.limits)]
 
-    def _must_move(self, before: int, price: Paise, equity: Paise, weight: float) -> bool:
-        """Return whether the no-trade band yields: a holding outside its hard limits, or an exit."""
-        limits = self.gate.limits.position_limits
-        current = before * price / equity
-        return current > limits.max_weight_per_stock or (weight == 0.0 and before > 0)
+    def keep(self, plan: ApprovedPlan) -> None:
+        """Remember a plan that was approved elsewhere (an exit), for the executor to carry out."""
+        self.plans[plan.plan_id] = plan
+
+    def _margins(self, book: Book, quantities: tuple[int, ...]) -> tuple[Margin, ...]:
+        traded = book.traded + sum(
+            [abs(q - h) * p for q, h, p in zip(quantities, book.quantities, book.prices, strict=True)]
+        )
+        return position_margins(
+            book.symbols, quantities, book.prices, equity=book.equity, traded=traded, limits=self.gate.limits
+        )
+
+    def _headroom(self) -> tuple[Margin, ...]:
+        board = self.state.board
+        if board is None:
+            return ()
+        return tuple([at_most(v.name, v.used, v.limit, v.detail) for v in board.verdicts])
 
     def _decided(
         self,
@@ -212,9 +275,9 @@ class Decider:
         outcome: Outcome,
         message: TargetProposed | None = None,
         reasons: tuple[str, ...] = (),
+        margins: tuple[Margin, ...] = (),
     ) -> Decided:
         state = self.state
-
         return Decided(
             decision_id=decision_id(self.settings.portfolio, session, slot),
             session=session,
@@ -226,4 +289,11 @@ class Decider:
             cash=state.account.cash,
             requested=tuple(message.weights or ()) if message else (),
             reasons=reasons,
+            margins=margins,
+            breakers=self._headroom(),
+            limits_version=self.gate.limits.version,
         )
+
+
+def _alerts(reasons: tuple[Reason, ...]) -> list[Reason]:
+    return [reason for reason in reasons if reason.code.startswith("ALERT_")]

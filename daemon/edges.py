@@ -22,12 +22,16 @@ from daemon.effects import (
     ReadAccount,
     ReleaseStop,
     Reply,
+    RollBack,
     SendOrders,
     SetTimer,
 )
 from daemon.inference import StrategyHost
-from daemon.messages import AccountRead, ComponentFailed, Lane, OrderReports
+from daemon.messages import AccountRead, ComponentFailed, Lane, ModelLoaded, OrderReports
+from daemon.pacing import Pacer
 from daemon.state import State
+from risk.approval import ApprovedOrder
+from risk.gate import Gate
 
 READ_SECONDS: Final = 20.0
 
@@ -41,16 +45,29 @@ class Outside:
     engaged: Callable[[], bool]
     release_stop: Callable[[], None]
     alert: Callable[[Alert], None] = lambda alert: None
+    # Takes an earlier model back and says what came of it; None: this composition has no models to choose from.
+    roll_back: Callable[[str], ModelLoaded] | None = None
     replies: dict[int, asyncio.Future[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
 
 
 class Edges:
     """Runs effects. One per daemon."""
 
-    def __init__(self, clock: Clock, outside: Outside, state: State) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        outside: Outside,
+        state: State,
+        gate: Gate,
+        priced_not_before: Callable[[int], int],
+    ) -> None:
+        """`priced_not_before` says, for an instant, how old the prices of an approval may be then (both ns)."""
         self.clock = clock
         self.outside = outside
         self.state = state
+        self.gate = gate
+        self._priced_not_before = priced_not_before
+        self.pacer = Pacer(clock, gate.limits, self._send_now)
         self._bus: Bus | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,6 +80,7 @@ class Edges:
             DropTimer: self._drop_timer,
             Reply: self._reply,
             Alert: self._alert,
+            RollBack: self._roll_back,
             ReleaseStop: lambda _: self.outside.release_stop(),
         }
 
@@ -106,27 +124,43 @@ class Edges:
         self.outside.strategy.ask(effect.decision_id, effect.slot, effect.context)
 
     def _send(self, effect: SendOrders) -> None:
-        why = self._held_back()
-        if not why:
-            self.outside.broker.submit(effect.orders)
-            return
-        self.on_reports(
-            tuple(
-                OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why)
-                for order in effect.orders
-            )
-        )
+        self.pacer.add(effect.orders)
 
-    def _held_back(self) -> str:
-        """Return why nothing may leave now. A halt may have come while the record of an intent was on its way to disk."""
+    def _send_now(self, orders: tuple[ApprovedOrder, ...]) -> None:
+        """Take the last look at each order and send what may leave; the rest is reported as not sent, which is a fact."""
+        not_before = self._priced_not_before(self.clock.now_ns())
+        leaving: list[ApprovedOrder] = []
+        held: list[OrderReport] = []
+        for order in orders:
+            why = self._held_back(order, not_before)
+            if why:
+                held.append(OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why))
+            else:
+                leaving.append(order)
+        if leaving:
+            self.outside.broker.submit(tuple(leaving))
+        if held:
+            self.on_reports(tuple(held))
+
+    def _held_back(self, order: ApprovedOrder, not_before: int) -> str:
+        """Return why an order may not leave now. A halt may have come while the record of an intent was on its way to disk."""
         state = self.state
         if self.outside.engaged():
             return "the stop latch is engaged"
         if state.halts:
             return f"halted: {', '.join(sorted(state.halts))}"
-        if state.board is not None and state.board.latched:
+        if state.board is not None and state.board.latched and not order.leaves:
             return f"breaker latched: {', '.join(state.board.latched)}"
-        return ""
+        reason = self.gate.last_look(order, priced_not_before_ns=not_before)
+        return "" if reason is None else reason.text
+
+    def _roll_back(self, effect: RollBack) -> None:
+        if self.outside.roll_back is None:
+            detail = "there is no registry of models here"
+            answer = ModelLoaded(version=effect.version, sha256="", accepted=False, detail=detail)
+        else:
+            answer = self.outside.roll_back(effect.version)
+        self.bus.post(Lane.TIMER, answer)
 
     def _alert(self, effect: Alert) -> None:
         self.outside.alert(effect)
@@ -184,6 +218,7 @@ class Edges:
 
     async def close(self) -> None:
         """Forget timers and end tasks; what was sent stays sent."""
+        self.pacer.close()
         for name in list(self._timers):
             self._drop(name)
         for task in list(self._tasks):

@@ -39,6 +39,13 @@ class ReadAccount(Effect, frozen=True):
     purpose: str
 
 
+class RollBack(Effect, frozen=True):
+    """Take an earlier model back; the answer comes as `ModelLoaded`. Durable: it changes who decides."""
+
+    durable: ClassVar[bool] = True
+    version: str
+
+
 class SetTimer(Effect, frozen=True):
     """Post a message at an instant, on a lane."""
 

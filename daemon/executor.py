@@ -7,7 +7,6 @@ restart the plan goes on from the phase in which it was: orders on record are lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 from typing import Final
 
@@ -15,9 +14,10 @@ import msgspec
 
 from brokers.orders import TERMINAL, OrderState, order_tag
 from brokers.port import ReportKind
-from brokers.sizing import affordable, limit_price, slice_order, spendable
+from brokers.sizing import affordable, limit_price, scaled_to, slice_order, spendable
 from daemon.bus import Bus, Envelope, Output
 from daemon.clock import session_day
+from daemon.decision import Decider
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
     BreakerTripped,
@@ -31,20 +31,27 @@ from daemon.messages import (
     OrdersRefused,
     Outcome,
     Phase,
+    PlanApproved,
     PlanClosed,
     SessionClosed,
     SessionOpened,
 )
 from daemon.settings import DaemonSettings
 from daemon.state import CONTRADICTION, PlanRun, State
+from market.bar import BarBatch
 from market.calendar import Calendar
 from market.calendar import Phase as MarketPhase
 from market.instrument import tick_size
 from market.money import Paise
-from risk.approval import ProposedOrder, Side
-from risk.gate import Book, Gate, OrderContext
+from risk.alerts import slippage
+from risk.approval import ApprovedPlan, ProposedOrder, Side
+from risk.gate import Book, Gate, OrderContext, Refusal
 
 _GRACE: Final = "grace"
+_APPROVAL: Final = "approval"
+_CANCELLABLE: Final = frozenset(
+    {OrderState.SENT, OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED, OrderState.INTENDED}
+)
 
 
 class Executor:
@@ -56,13 +63,13 @@ class Executor:
         gate: Gate,
         settings: DaemonSettings,
         calendar: Calendar,
-        book: Callable[[Envelope], Book],
+        decider: Decider,
     ) -> None:
         self.state = state
         self.gate = gate
         self.settings = settings
         self.calendar = calendar
-        self._book = book
+        self._decider = decider
         self._fresh: tuple[date, int] = (date.min, 0)
         self._derivatives = {instrument.symbol: instrument.derivatives for instrument in settings.instruments}
         self._kinds = frozenset(self._derivatives.values())
@@ -70,7 +77,9 @@ class Executor:
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
         bus.handle(Decided, self.on_decided)
+        bus.handle(PlanApproved, self.on_plan_approved)
         bus.handle(OrderReports, self.on_reports)
+        bus.handle(BarBatch, self.on_bars)
         bus.handle(DeadlineDue, self.on_deadline)
         bus.handle(Halted, self.on_halted)
         bus.handle(BreakerTripped, self.on_tripped)
@@ -84,7 +93,40 @@ class Executor:
         run = self.state.runs.get(message.decision_id)
         if message.outcome is not Outcome.APPROVED or run is None:
             return None
+        if self._must_ask(run):
+            return self._wait_for_approval(run, envelope)
         return self._start(run, Phase.SELLS, envelope)
+
+    def _must_ask(self, run: PlanRun) -> bool:
+        """Return whether the plan waits for a person: live trading with daily approval; an exit never waits."""
+        asks = self.settings.mode == "live" and self.gate.limits.live.daily_approval_required
+        return asks and not run.plan.exit and run.plan.decision_id not in self.state.plan_approvals
+
+    def awaiting_approval(self) -> tuple[str, ...]:
+        """Return the plans that wait for a person."""
+        return tuple(
+            [
+                plan_id
+                for plan_id, run in self.state.runs.items()
+                if not run.closed and run.phase not in run.tags and self._must_ask(run)
+            ]
+        )
+
+    def _wait_for_approval(self, run: PlanRun, envelope: Envelope) -> list[Output]:
+        plan_id = run.plan.decision_id
+        closes = self.state.agenda.slot(run.plan.slot).closes_ns(run.plan.session)
+        detail = f"plan {plan_id} waits for: tarazu approve --reason TEXT"
+        return [
+            Alert("warning", "plan.waits", detail),
+            SetTimer(plan_id, max(closes, envelope.at_ns), DeadlineDue(plan_id=plan_id, phase=_APPROVAL)),
+        ]
+
+    def on_plan_approved(self, message: PlanApproved, envelope: Envelope) -> list[Output] | None:
+        """Start a plan that a person has let go ahead; one whose window is over was closed by its deadline."""
+        run = self.state.runs.get(message.plan_id)
+        if run is None or run.closed or run.phase in run.tags:
+            return None
+        return [DropTimer(message.plan_id), *self._start(run, Phase.SELLS, envelope)]
 
     def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
@@ -93,9 +135,15 @@ class Executor:
             moves = self._tradable(moves, envelope)
         if not moves:
             return self._after(run, phase, envelope)
-        book = self._frozen(run, self._book(envelope))
+        now = self._decider.book(envelope)
+        if now is None:
+            return self._close(run, "the account's value is not known")
+        book = self._frozen(run, now)
+        plan = self._approved(run, book)
+        if isinstance(plan, Refusal):
+            return self._close(run, "; ".join([reason.text for reason in plan.reasons]))
         proposals = self._proposals(run, moves, side, book)
-        approved, refused = self.gate.review_orders(proposals, self._context(run, book))
+        approved, refused = self.gate.review_orders(proposals, self._context(book), plan)
         outputs: list[Output] = []
         if refused:
             why = tuple((order.order.symbol, "; ".join(map(str, order.reasons))) for order in refused)
@@ -121,6 +169,39 @@ class Executor:
         ]
         return outputs
 
+    def _approved(self, run: PlanRun, book: Book) -> ApprovedPlan | Refusal:
+        """Return the plan's approval; after a restart, the gate's judgement of the recorded plan by the limits of today."""
+        plan = self._decider.plans.get(run.plan.decision_id)
+        if plan is not None:
+            return plan
+        moves = {move.symbol: move for move in run.plan.moves}
+        # Judged as it was decided: from what was held then, at the prices of then.
+        before = tuple(
+            [
+                moves[symbol].before if symbol in moves else held
+                for symbol, held in zip(book.symbols, book.quantities, strict=True)
+            ]
+        )
+        after = tuple(
+            [
+                moves[symbol].after if symbol in moves else held
+                for symbol, held in zip(book.symbols, book.quantities, strict=True)
+            ]
+        )
+        tradable = tuple([symbol in moves for symbol in book.symbols])
+        then = msgspec.structs.replace(
+            book,
+            quantities=before,
+            high=(),
+            tradable=tradable,
+            traded=Paise(0),
+            priced_at_ns=run.plan.priced_at_ns,
+        )
+        made = self.gate.approve_plan(run.plan.decision_id, then, after, leaves=run.plan.exit)
+        if isinstance(made, ApprovedPlan):
+            self._decider.keep(made)
+        return made
+
     def _frozen(self, run: PlanRun, book: Book) -> Book:
         """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through."""
         prices, index = list(book.prices), self.state.view.index
@@ -142,6 +223,8 @@ class Executor:
         ]
         quantities = [abs(move.after - move.before) for move in moves]
         if side is Side.BUY:
+            references = [move.reference for move in moves]
+            quantities = scaled_to(quantities, references, self.gate.turnover_left(book))
             cash = spendable(self.available_cash())
             quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
         biggest = Paise(int(min(run.plan.equity, book.equity) * execution.max_order_fraction))
@@ -171,12 +254,11 @@ class Executor:
         derivatives_of = self._derivatives
         return [move for move in moves if open_for[derivatives_of[move.symbol]] and move.symbol not in unknown]
 
-    def _context(self, run: PlanRun, book: Book) -> OrderContext:
+    def _context(self, book: Book) -> OrderContext:
         state = self.state
-        quantities = state.account.quantities
         open_orders = state.open_orders()
         open_buys: dict[str, int] = {}
-        sellable = quantities
+        sellable = state.account.quantities
         for order in open_orders:
             if order.side is Side.BUY:
                 open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.remaining
@@ -186,15 +268,15 @@ class Executor:
             book=book,
             available=self.available_cash(),
             sellable=sellable,
-            priced_not_before_ns=self._priced_not_before(book.session),
+            priced_not_before_ns=self.priced_not_before(book.session),
             halted=bool(state.halts) or bool(state.board is not None and state.board.latched),
             open_buys=open_buys,
             blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
             tags_used=state.orders.keys(),
-            remaining={move.symbol: move.after - quantities.get(move.symbol, 0) for move in run.plan.moves},
+            orders_today=state.orders_today,
         )
 
-    def _priced_not_before(self, session: date) -> int:
+    def priced_not_before(self, session: date) -> int:
         """Return the open of the session before: prices older than that are stale for an order."""
         if self._fresh[0] != session:
             previous = self.calendar.previous_session(session)
@@ -235,6 +317,8 @@ class Executor:
         run = self.state.runs.get(message.plan_id)
         if run is None or run.closed:
             return None
+        if message.phase == _APPROVAL:
+            return self._close(run, "nobody approved it in time") if run.phase not in run.tags else None
         if message.phase == f"{_GRACE}:{run.phase}":
             return [
                 Alert("error", "order.cancel_unanswered", f"plan {message.plan_id}: cancels were not confirmed"),
@@ -264,6 +348,24 @@ class Executor:
         """Cancel every open order of the day (a stop, a trip)."""
         tags = tuple(order.tag for order in self.state.live.values() if not (buys_only and order.side is Side.SELL))
         return self._cancel(tags, why, None, envelope) if tags else []
+
+    def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
+        """Cancel open orders that the market has left behind: filled now, they would slip too far."""
+        state = self.state
+        if not state.live:
+            return None
+        prices, index = state.view.prices(), state.view.index
+        most = self.gate.limits.execution.cancel_if_slippage_exceeds
+        tags = tuple(
+            [
+                order.tag
+                for order in state.live.values()
+                if order.state in _CANCELLABLE
+                and (price := prices[index[order.symbol]]) > 0
+                and slippage(order.side, price=price, reference=state.reference(order)) > most
+            ]
+        )
+        return self._cancel(tags, f"slippage above {most:.2%}", None, envelope) if tags else None
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
@@ -330,13 +432,15 @@ class Executor:
         for run in list(state.runs.values()):
             if run.closed:
                 continue
-            closes = state.agenda.slot(run.plan.slot).closes_ns(run.plan.session)
             today = run.plan.session == state.session == session_day(envelope.at_ns)
             if not today or not state.session_open:
                 outputs += self._close(run, "interrupted, and its session is over")
             elif run.phase not in run.tags:
-                if envelope.at_ns > closes:
+                exits = run.plan.exit  # what sells for safety has no window
+                if not exits and envelope.at_ns > state.agenda.slot(run.plan.slot).closes_ns(run.plan.session):
                     outputs += self._close(run, "interrupted, and its window is over")
+                elif self._must_ask(run):
+                    outputs += self._wait_for_approval(run, envelope)
                 else:
                     outputs += self._start(run, run.phase, envelope)
             elif self._settled(run):

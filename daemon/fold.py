@@ -18,7 +18,6 @@ from daemon.settings import DaemonSettings
 from daemon.state import State
 from daemon.tally import Tally
 from market.money import to_rupees
-from risk.breakers.board import BreakerBoard
 from risk.limits import RiskLimits
 
 
@@ -79,7 +78,7 @@ def fold_journal(path: Path, *, settings: DaemonSettings, limits: RiskLimits) ->
         symbols=settings.symbols,
         charges=DeliveryCharges.default(),
         agenda=Agenda(settings.slots),
-        board=lambda opening: BreakerBoard.start(limits, initial_equity=opening),
+        limits=limits,
     )
     fold, tally = _Fold(), Tally()
     state.wire(fold)

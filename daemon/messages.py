@@ -16,6 +16,8 @@ from brokers.port import Funds, OrderReport, OrderSnapshot, Position, Trade
 from market.bar import BarBatch
 from market.money import Paise
 from risk.approval import ProposedOrder
+from risk.margins import Margin
+from risk.reasons import Reason
 
 
 class Lane(StrEnum):
@@ -45,6 +47,7 @@ class DaemonStarted(_Message, frozen=True, kw_only=True):
     strategy: str
     slippage_bps: float = 0.0
     look_back: int = 30
+    model: str = ""
 
 
 class DaemonStopped(_Message, frozen=True, kw_only=True):
@@ -123,13 +126,27 @@ class DeadlineDue(_Message, frozen=True, kw_only=True):
     phase: str
 
 
+class ReadingDue(_Message, frozen=True, kw_only=True):
+    """Look at the account now, although no price has come: unknown equity has a deadline."""
+
+    session: date
+
+
+class ExitDue(_Message, frozen=True, kw_only=True):
+    """Sell what is held, now: a liquidation is latched."""
+
+    session: date
+    why: str
+
+
 class BarsRejected(_Message, frozen=True, kw_only=True):
-    """A feed delivered bars that cannot be true; they go no further."""
+    """A feed delivered bars that cannot be true, or (`suspect`) that are not believed yet; they go no further."""
 
     session: date
     end_ns: int
     symbols: tuple[str, ...]
     detail: str
+    suspect: bool = False
 
 
 class OperatorCommand(_Message, frozen=True, kw_only=True):
@@ -180,7 +197,12 @@ class Move(_Message, frozen=True, kw_only=True):
 
 
 class Decided(_Message, frozen=True, kw_only=True):
-    """A decision and, when approved, its frozen plan. At most one per slot and session."""
+    """A decision and, when approved, its frozen plan. At most one per slot and session.
+
+    `moved`: limit -> how far it moved the target; `relaxed`: limit -> the bound that was used instead. `margins` are
+    those of the position limits after the plan (before it, when there is none), `breakers` those of the circuit
+    breakers. `exit`: a plan that only sells and may be carried out despite a latched breaker.
+    """
 
     decision_id: str
     session: date
@@ -196,7 +218,12 @@ class Decided(_Message, frozen=True, kw_only=True):
     moves: tuple[Move, ...] = ()
     reasons: tuple[str, ...] = ()
     moved: dict[str, float] = {}
+    relaxed: dict[str, float] = {}
+    margins: tuple[Margin, ...] = ()
+    breakers: tuple[Margin, ...] = ()
+    limits_version: str = ""
     priced_at_ns: int = 0
+    exit: bool = False
 
 
 class Phase(StrEnum):
@@ -261,6 +288,38 @@ class BreakerApproved(_Message, frozen=True, kw_only=True):
     reason: str
 
 
+class BreakerReleased(_Message, frozen=True, kw_only=True):
+    """The pause has passed and a person has approved: these breakers measure afresh from here."""
+
+    names: tuple[str, ...]
+    approved_by: tuple[str, ...]
+
+
+class RiskAlerted(_Message, frozen=True, kw_only=True):
+    """What people must hear of; nothing is blocked by it. Severity: warning or error; errors name whom to call."""
+
+    severity: str
+    reasons: tuple[Reason, ...]
+    contacts: tuple[str, ...] = ()
+
+
+class PlanApproved(_Message, frozen=True, kw_only=True):
+    """A person let the day's plan go ahead (live trading with daily approval)."""
+
+    plan_id: str
+    uid: int
+    reason: str
+
+
+class RollbackDecided(_Message, frozen=True, kw_only=True):
+    """The active model lost too much; the one before is taken back (`back_to` is empty when there is none)."""
+
+    model: str
+    back_to: str
+    used: float
+    limit: float
+
+
 class Reconciled(_Message, frozen=True, kw_only=True):
     """The broker's books and the ledger were compared."""
 
@@ -303,6 +362,8 @@ EDGE_TYPES: Final = (
     OrderReports,
     AccountRead,
     DeadlineDue,
+    ReadingDue,
+    ExitDue,
     BarsRejected,
     OperatorCommand,
     ModelLoaded,
@@ -317,6 +378,10 @@ DERIVED_TYPES: Final = (
     PlanClosed,
     BreakerTripped,
     BreakerApproved,
+    BreakerReleased,
+    RiskAlerted,
+    PlanApproved,
+    RollbackDecided,
     Reconciled,
     Halted,
     Resumed,

@@ -14,15 +14,14 @@ from daemon.effects import Alert, ReadAccount, ReleaseStop, Reply
 from daemon.executor import Executor
 from daemon.messages import (
     BreakerApproved,
-    BreakerTripped,
     Halted,
     OperatorCommand,
+    PlanApproved,
     Reconciled,
     Resumed,
     ResumePrepared,
 )
 from daemon.state import State
-from market.bar import BarBatch
 
 NONCE_SECONDS: Final = 300
 _AGAIN: Final = "prepare again: tarazu resume without --nonce"
@@ -31,7 +30,7 @@ STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "
 
 
 class Operator:
-    """Handles commands, and turns trips into halts of the gate."""
+    """Handles commands."""
 
     def __init__(self, state: State, executor: Executor) -> None:
         self.state = state
@@ -50,7 +49,6 @@ class Operator:
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
         bus.handle(OperatorCommand, self.on_command)
-        bus.handle(BarBatch, self.on_bars)
         bus.handle(Reconciled, self.on_reconciled)
 
     def on_command(self, message: OperatorCommand, envelope: Envelope) -> list[Output] | None:
@@ -59,17 +57,6 @@ class Operator:
         if verb is None:
             return self._answer(message, 400, error=f"verb {message.verb!r}; known: {', '.join(self._verbs)}")
         return verb(message, envelope)
-
-    def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
-        """Latch breakers that the last prices tripped."""
-        if not self.state.trips:
-            return None
-        outputs: list[Output] = []
-        for trip in self.state.trips:
-            detail = f"{trip.name}: {trip.used:.4f} of {trip.limit:.4f}"
-            outputs.append(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit, detail=trip.detail))
-            outputs.append(Alert("error", "breaker.tripped", detail))
-        return outputs
 
     def on_reconciled(self, message: Reconciled, envelope: Envelope) -> list[Output] | None:
         """Go on with interrupted plans after the first clean comparison of this process."""
@@ -90,14 +77,27 @@ class Operator:
 
     def _approve(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
         board = self.state.board
-        if board is None or not board.latched:
-            return self._answer(message, 409, error="no breaker is latched; nothing to approve")
+        latches = () if board is None else board.latches
+        waiting = self.executor.awaiting_approval()
+        if not latches and not waiting:
+            return self._answer(message, 409, error="no breaker is latched and no plan waits; nothing to approve")
         if not message.reason.strip():
             return self._answer(message, 400, error="a reason is required")
-        until = max(latch.tripped_at_ns for latch in board.latches) + board.pause_ns
+        if latches:
+            assert board is not None
+            until = max(latch.tripped_at_ns for latch in latches) + board.pause_ns
+            return [
+                BreakerApproved(uid=message.uid, reason=message.reason),
+                *self._answer(
+                    message,
+                    200,
+                    approved=[latch.name for latch in latches],
+                    pause_until=ist(max(until, envelope.at_ns)).isoformat(),
+                ),
+            ]
         return [
-            BreakerApproved(uid=message.uid, reason=message.reason),
-            *self._answer(message, 200, approved=True, pause_until=ist(max(until, envelope.at_ns)).isoformat()),
+            *(PlanApproved(plan_id=plan_id, uid=message.uid, reason=message.reason) for plan_id in waiting),
+            *self._answer(message, 200, approved=list(waiting), pause_until=None),
         ]
 
     def _prepare(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:

@@ -65,7 +65,11 @@ SHUTDOWN_STAGES: Final = {
 
 @dataclass(slots=True)
 class Service:
-    """What one daemon process is made of. `load_active` returns (strategy, version, sha256) of the active model."""
+    """What one daemon process is made of.
+
+    `load_active` returns (strategy, version, sha256) of the active model; `activate` makes a version the active one. Both
+    raise BadInput for a model that does not verify.
+    """
 
     settings: DaemonSettings
     paths: Paths
@@ -77,6 +81,7 @@ class Service:
     model: str = ""
     history: Callable[[Any], HistoryLoaded | None] = lambda before: None
     load_active: Callable[[], tuple[Strategy, str, str]] | None = None
+    activate: Callable[[str], None] | None = None
     fill_model: FillModel | None = None
     console: bool = True
     exit_when_feed_ends: bool = False
@@ -131,6 +136,7 @@ class _Running:
                 strategy=self.host,
                 engaged=self._engaged,
                 release_stop=self._release_stop,
+                roll_back=self._roll_back if service.activate is not None else None,
                 alert=lambda alert: self.log.alert(alert, clock.now_ns()),
             ),
         )
@@ -343,6 +349,16 @@ class _Running:
         self.core.bus.post(Lane.TIMER, message)
         return {"model": message.version, "accepted": message.accepted, "detail": message.detail}
 
+    def _roll_back(self, version: str) -> ModelLoaded:
+        """Make an earlier model the active one and take it over; whatever is wrong with it keeps the one that runs."""
+        service = self.service
+        assert service.activate is not None and service.load_active is not None
+        try:
+            service.activate(version)
+            return self.host.take(*service.load_active())
+        except BadInput as error:
+            return ModelLoaded(version=version, sha256="", accepted=False, detail=str(error))
+
     _last_refusal: str = ""
 
     # ---- stop --------------------------------------------------------------------------------------------------------
@@ -351,7 +367,10 @@ class _Running:
         core, bus = self.core, self.core.bus
         driver.stop()
         bus.pause()
-        await self._until(bus.effects_done, SHUTDOWN_STAGES["finish what was recorded"])
+        # Orders that wait for their turn are on record as well.
+        await self._until(
+            lambda: bus.effects_done() and not core.edges.pacer.waiting, SHUTDOWN_STAGES["finish what was recorded"]
+        )
         if core.journal.failure is None and bus.failed is None:
             last, now = DaemonStopped(reason=self.reason), self.clock.now_ns()
             self.log.record(last, Envelope(core.journal.append(last, cause=0, at_ns=now), 0, now))

@@ -6,10 +6,11 @@ nothing. Handlers (executor, reconciler, operator, ...) read this state and answ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
@@ -18,31 +19,40 @@ from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
 from daemon.messages import (
+    BarsRejected,
     BreakerApproved,
+    BreakerReleased,
     BreakerTripped,
     CancelRequested,
     DaemonStarted,
     Decided,
     Halted,
     HistoryLoaded,
+    ModelLoaded,
     OrderReports,
     OrdersIntended,
     Outcome,
     Phase,
+    PlanApproved,
     PlanClosed,
+    ReadingDue,
     Reconciled,
     Resumed,
     ResumePrepared,
     SessionClosed,
     SessionOpened,
+    TargetProposed,
 )
-from daemon.view import MarketView
+from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
 from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
 from risk.breakers.base import PositionReading, Reading
 from risk.breakers.board import BreakerBoard, Trip
+from risk.breakers.health import DATA_HEALTH, MODEL_HEALTH, Health
+from risk.exposure import Pending, worst_equity
+from risk.schema import RiskLimits
 
 _HISTORY: Final = 30
 CONTRADICTION: Final = "BROKER_CONTRADICTION"
@@ -79,7 +89,7 @@ class State:
         symbols: tuple[str, ...],
         charges: DeliveryCharges,
         agenda: Agenda,
-        board: Callable[[Paise], BreakerBoard],
+        limits: RiskLimits,
     ) -> None:
         self.symbols = symbols
         self.charges = charges
@@ -87,13 +97,18 @@ class State:
         self.agenda = agenda
         self.account = Account(Paise(0), charges)
         self.board: BreakerBoard | None = None
-        self._make_board = board
-        self.trips: list[Trip] = []
+        self._limits = limits
+        self.data_health, self.model_health = Health.of(limits)
+        # Model versions in the order in which they were taken over; the last one decides.
+        self.models: list[str] = []
         self.orders: dict[str, Order] = {}
         # Those of them that may still fill: what every question about exposure is asked of.
         self.live: dict[str, Order] = {}
         self.carried: frozenset[str] = frozenset()  # tags of earlier sessions whose outcome is still unknown
         self.runs: dict[str, PlanRun] = {}
+        self.plan_approvals: set[str] = set()
+        self.orders_today = 0
+        self.volume = VolumeCount()
         self.opening_cash: Paise | None = None
         self.session: date | None = None
         self.session_open = False
@@ -120,6 +135,10 @@ class State:
         bus.reduce(HistoryLoaded, lambda message, _: self.view.load(message))
         bus.reduce(SessionOpened, self.on_session_opened)
         bus.reduce(BarBatch, self.on_bars)
+        bus.reduce(BarsRejected, self.on_bars_rejected)
+        bus.reduce(ReadingDue, lambda _, envelope: self._observe(envelope))
+        bus.reduce(TargetProposed, self.on_target)
+        bus.reduce(ModelLoaded, self.on_model)
         bus.reduce(SessionClosed, self.on_session_closed)
         bus.reduce(Decided, self.on_decided)
         bus.reduce(OrdersIntended, self.on_intended)
@@ -128,6 +147,8 @@ class State:
         bus.reduce(PlanClosed, self.on_plan_closed)
         bus.reduce(BreakerTripped, self.on_tripped)
         bus.reduce(BreakerApproved, self.on_breaker_approved)
+        bus.reduce(BreakerReleased, self.on_breaker_released)
+        bus.reduce(PlanApproved, lambda message, _: self.plan_approvals.add(message.plan_id))
         bus.reduce(Reconciled, self.on_reconciled)
         bus.reduce(Halted, self.on_halted)
         bus.reduce(ResumePrepared, self.on_resume_prepared)
@@ -151,7 +172,7 @@ class State:
         for symbol, quantity in account.quantities.items():
             if quantity:
                 i = view.index.get(symbol)
-                if i is None or prices[i] <= 0:
+                if i is None or prices[i] <= 0 or symbol in view.suspect:
                     return None
                 total += quantity * prices[i]
         return Paise(total)
@@ -163,6 +184,27 @@ class State:
     def unknown_orders(self) -> list[Order]:
         """Return orders whose outcome the broker has not told."""
         return [order for order in self.live.values() if order.state is OrderState.UNKNOWN]
+
+    def worst_equity(self) -> Paise | None:
+        """Return equity at the worse end of what is not known: orders on their way may have traded at their limits."""
+        equity = self.equity()
+        if equity is None or not self.live:
+            return equity
+        prices = dict(zip(self.symbols, self.view.prices(), strict=True))
+        return worst_equity(equity, prices, self.pending())
+
+    def pending(self) -> list[Pending]:
+        """Return what is left of every order that may still trade, or may have traded without our knowing."""
+        return [Pending(order.symbol, order.side, order.remaining, order.limit) for order in self.live.values()]
+
+    def reference(self, order: Order) -> Paise:
+        """Return the price that the order's plan was made on."""
+        return self._reference.get((order.plan_id, order.symbol), order.limit)
+
+    @property
+    def model(self) -> str:
+        """The version of the model that decides; empty while a classical strategy does."""
+        return self.models[-1] if self.models else ""
 
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
@@ -176,7 +218,8 @@ class State:
         if self.opening_cash is None:
             self.opening_cash = message.opening_cash
             self.account = Account(message.opening_cash, self.charges)
-            self.board = self._make_board(message.opening_cash)
+            self.board = BreakerBoard.start(self._limits, initial_equity=message.opening_cash)
+        self._activate(message.model)
         # Whatever was true of the broker before is no longer known to be.
         self.reconciled_clean = False
 
@@ -193,8 +236,12 @@ class State:
         self.live = dict(self.orders)
         self.carried = frozenset(self.orders)
         self.runs = {key: run for key, run in self.runs.items() if not run.closed}
+        self.plan_approvals &= self.runs.keys()
         self._reference = {}
         self.traded_today = Paise(0)
+        self.orders_today = 0
+        self.volume = VolumeCount()
+        self._observe(envelope)
 
     def view_session(self) -> date:
         """Return the newest session that the view has a bar of."""
@@ -202,7 +249,35 @@ class State:
 
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> None:
         self.view.observe(batch)
+        self.volume.count(batch)
+        if self.view.refused:
+            self.view.believe(batch.symbols)
+            self._count_refused("")
         self._observe(envelope)
+
+    def on_bars_rejected(self, message: BarsRejected, envelope: Envelope) -> None:
+        self.view.refuse(message.symbols, suspect=message.suspect)
+        self._count_refused(message.detail)
+        self._observe(envelope)
+
+    def _count_refused(self, detail: str) -> None:
+        worst = max(self.view.refused.values(), default=0)
+        self.data_health = replace(self.data_health, count=worst, detail=detail or self.data_health.detail)
+
+    def on_target(self, message: TargetProposed, _: Envelope) -> None:
+        # A strategy that holds has answered; one that failed, was late or said nonsense has not.
+        failed = message.weights is None and not message.detail.startswith("STRATEGY_HOLD")
+        self.model_health = self.model_health.bad(message.detail) if failed else self.model_health.good()
+
+    def on_model(self, message: ModelLoaded, _: Envelope) -> None:
+        if message.accepted:
+            self._activate(message.version)
+
+    def _activate(self, model: str) -> None:
+        if model != self.model or not self.models:
+            self.models.append(model)
+        if self.board is not None:
+            self.board = self.board.activate(model)
 
     def on_session_closed(self, message: SessionClosed, envelope: Envelope) -> None:
         self.session_open = False
@@ -221,10 +296,9 @@ class State:
         if board is None or self.session is None:
             return
         previous = self.equity_history[-1][1] if self.equity_history else self.opening_cash
-        reading = Reading(envelope.at_ns, self.session, self.equity(), Paise(0), previous, self._position_readings())
-        self.board, trips = board.observe(reading)
-        if trips:
-            self.trips.extend(trips)
+        equity = self.worst_equity()
+        reading = Reading(envelope.at_ns, self.session, equity, Paise(0), previous, self._position_readings())
+        self.board = board.measure(reading)
 
     def _position_readings(self) -> tuple[PositionReading, ...]:
         prices, index, account = self.view.prices(), self.view.index, self.account
@@ -267,6 +341,7 @@ class State:
             )
             self.orders[proposal.tag] = self.live[proposal.tag] = order
             tags.append(proposal.tag)
+        self.orders_today += len(message.orders)
 
     def on_cancel_requested(self, message: CancelRequested, _: Envelope) -> None:
         for tag in message.tags:
@@ -306,7 +381,7 @@ class State:
         if run is not None:
             run.charges = Paise(run.charges + charges)
             run.traded = Paise(run.traded + value)
-            reference = self._reference.get((order.plan_id, order.symbol), order.limit)
+            reference = self.reference(order)
             worse = report.price - reference if order.side is Side.BUY else reference - report.price
             run.slippage = Paise(run.slippage + worse * report.quantity)
 
@@ -318,13 +393,21 @@ class State:
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> None:
         if self.board is not None:
-            # The fold of the bars has latched it already; after a change of limits only this record knows.
-            self.board = self.board.trip(message.name, at_ns=envelope.at_ns, detail=message.detail)
-        self.trips = [trip for trip in self.trips if trip.name != message.name]
+            trip = Trip(message.name, envelope.at_ns, message.used, message.limit, message.detail)
+            self.board = self.board.latch(trip)
 
     def on_breaker_approved(self, message: BreakerApproved, envelope: Envelope) -> None:
         if self.board is not None and any(not latch.approved for latch in self.board.latches):
             self.board = self.board.approve(who=str(message.uid), reason=message.reason, at_ns=envelope.at_ns)
+
+    def on_breaker_released(self, message: BreakerReleased, _: Envelope) -> None:
+        if self.board is not None:
+            self.board = self.board.release(message.names)
+        if DATA_HEALTH in message.names:
+            self.view.refused.clear()
+            self.data_health = self.data_health.good()
+        if MODEL_HEALTH in message.names:
+            self.model_health = self.model_health.good()
 
     def on_reconciled(self, message: Reconciled, envelope: Envelope) -> None:
         self.reconciled_clean = message.clean

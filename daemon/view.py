@@ -19,6 +19,8 @@ from market.bar import BarBatch
 from market.money import Paise
 
 _GROWTH: Final = 1024
+# A move of a price, as a fraction of the last one, beyond which a bar is not believed at once (no exchange band is wider).
+LARGEST_MOVE: Final = 0.5
 
 
 def implausible(batch: BarBatch) -> tuple[str, ...]:
@@ -40,14 +42,19 @@ def screen(batch: BarBatch) -> tuple[BarBatch | None, BarsRejected | None]:
         return batch, None
     detail = "a price is missing, not positive, or contradicts high and low"
     rejected = BarsRejected(session=batch.session, end_ns=batch.end_ns, symbols=wrong, detail=detail)
+    return without(batch, wrong), rejected
+
+
+def without(batch: BarBatch, wrong: tuple[str, ...]) -> BarBatch | None:
+    """Return the batch without the bars of these symbols; None when nothing is left."""
     keep = [i for i, symbol in enumerate(batch.symbols) if symbol not in wrong]
 
     def pick(column: tuple[float, ...]) -> tuple[float, ...]:
         return tuple([column[i] for i in keep])
 
     if not keep:
-        return None, rejected
-    kept = msgspec.structs.replace(
+        return None
+    return msgspec.structs.replace(
         batch,
         symbols=tuple([batch.symbols[i] for i in keep]),
         open=pick(batch.open),
@@ -56,7 +63,6 @@ def screen(batch: BarBatch) -> tuple[BarBatch | None, BarsRejected | None]:
         close=pick(batch.close),
         volume=pick(batch.volume),
     )
-    return kept, rejected
 
 
 class MarketView:
@@ -69,6 +75,9 @@ class MarketView:
         self.last: list[float] = [0.0] * n
         self.last_session: list[date] = [date.min] * n
         self.last_end_ns = 0
+        # Symbol -> how many of its last bars, without a break, were refused; and those whose price is in doubt.
+        self.refused: dict[str, int] = {}
+        self.suspect: set[str] = set()
         self._prices: list[Paise] | None = None
         self._closes: NDArray[np.float64] = np.empty((_GROWTH, n))
         self._rows = 0
@@ -93,7 +102,42 @@ class MarketView:
     def tradable(self, previous_session: date, session: date) -> tuple[bool, ...]:
         """Return, per instrument, whether its last bar is from this session or the one before."""
         fresh = (session, previous_session)
-        return tuple([seen in fresh for seen in self.last_session])
+        if not self.suspect:
+            return tuple([seen in fresh for seen in self.last_session])
+        return tuple(
+            [
+                seen in fresh and symbol not in self.suspect
+                for symbol, seen in zip(self.symbols, self.last_session, strict=True)
+            ]
+        )
+
+    def doubtful(self, batch: BarBatch, *, believed_after: int) -> tuple[str, ...]:
+        """Return the symbols whose price has moved by more than half since the last one and is not believed yet.
+
+        Such a move is a wrong bar far more often than news. After `believed_after` refusals in a row it is the news.
+        """
+        found: list[str] = []
+        for symbol, close in zip(batch.symbols, batch.close, strict=True):
+            i = self.index.get(symbol)
+            if i is None or not (last := self.last[i]):
+                continue
+            if abs(close / last - 1.0) > LARGEST_MOVE and self.refused.get(symbol, 0) < believed_after:
+                found.append(symbol)
+        return tuple(found)
+
+    def refuse(self, symbols: tuple[str, ...], *, suspect: bool) -> None:
+        """Count refused bars; a suspect price is in doubt until a bar of it is taken."""
+        for symbol in symbols:
+            if symbol in self.index:
+                self.refused[symbol] = self.refused.get(symbol, 0) + 1
+                if suspect:
+                    self.suspect.add(symbol)
+
+    def believe(self, symbols: tuple[str, ...]) -> None:
+        """Forget what was refused of these symbols: a bar of them was taken."""
+        for symbol in symbols:
+            self.refused.pop(symbol, None)
+            self.suspect.discard(symbol)
 
     def load(self, message: HistoryLoaded) -> None:
         """Start from daily closes."""
@@ -137,3 +181,28 @@ class MarketView:
             self._closes = np.concatenate([self._closes, np.empty_like(self._closes)])
         self._closes[self._rows] = row
         self._rows += 1
+
+
+class VolumeCount:
+    """How many bars of the session each instrument had, and how many of them without volume."""
+
+    __slots__ = ("_batches", "_empty")
+
+    def __init__(self) -> None:
+        self._batches: dict[tuple[str, ...], int] = {}
+        self._empty: dict[str, int] = {}
+
+    def count(self, batch: BarBatch) -> None:
+        """Count a batch; most batches have the same symbols and volume throughout, so that is all the work there is."""
+        self._batches[batch.symbols] = self._batches.get(batch.symbols, 0) + 1
+        if 0.0 in batch.volume:
+            for symbol, volume in zip(batch.symbols, batch.volume, strict=True):
+                if not volume:
+                    self._empty[symbol] = self._empty.get(symbol, 0) + 1
+
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """Return symbol -> (bars, bars without volume) for every instrument that had one without."""
+        return {
+            symbol: (sum(count for symbols, count in self._batches.items() if symbol in symbols), empty)
+            for symbol, empty in self._empty.items()
+        }

@@ -1,9 +1,10 @@
 """The gate: the only way from a wish to an order.
 
-First pass, `review_targets`: target weights become the closest weights that the limits allow, or a refusal with
-reasons. Then `round_to_shares` makes whole shares of them. Second pass, `review_orders`: each order is checked and,
-alone by this module, sealed. The gate holds no state: what counts is in the limits, the book and the context that it
-is given.
+First pass: `review_targets` turns target weights into the closest weights that the limits allow, or a refusal with
+reasons; `round_to_shares` makes whole shares of them; `approve_plan` judges the whole shares and, alone by this module,
+seals the plan. Second pass: `review_orders` checks each order under its plan and, alone by this module, seals it. Last
+look: `last_look` says, just before an order leaves, whether its approval still holds. The gate holds no state: what
+counts is in the limits, the book and the context that it is given.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Final
 import msgspec
 
 from market.money import ZERO, Paise
-from risk.approval import ApprovedOrder, ProposedOrder, _seal
+from risk.approval import ApprovedOrder, ApprovedPlan, ProposedOrder, _seal, _seal_plan, is_approved, is_approved_plan
 from risk.order_checks import Batch, Book, OrderContext, OrderRules
+from risk.plan_checks import against_plan
 from risk.projection import (
     CASH_RESERVE,
     LEVERAGE,
@@ -126,7 +128,8 @@ class Gate:
             return Refusal(tuple(refused))
         equity = book.equity
         requested = tuple([float(weight) for weight in target])
-        current = tuple([q * price / equity for q, price in zip(book.quantities, book.prices, strict=True)])
+        # A position that may be larger than the ledger knows is judged at its larger end.
+        current = tuple([q * price / equity for q, price in zip(book.worst, book.prices, strict=True)])
         bounds = self._bounds
         if book.traded or not all(book.tradable):
             bounds = Bounds.of(
@@ -150,32 +153,117 @@ class Gate:
         """Return whole-share quantities [n] for approved weights; `risk.shares` says what is kept.
 
         `expected_costs` (charges and slippage of the plan, paise) is taken off the equity first, so that the limits
-        hold for what is left after paying them.
+        hold for what is left after paying them. An instrument that cannot be traded keeps its quantity.
         """
         equity = float(book.equity - expected_costs)
-        return whole_shares(approval.weights, book.quantities, book.prices, equity, approval.bounds)
+        after = whole_shares(approval.weights, book.worst, book.prices, equity, approval.bounds)
+        if not book.high:
+            return after
+        return tuple(
+            [
+                quantity if free else held
+                for quantity, held, free in zip(after, book.quantities, book.tradable, strict=True)
+            ]
+        )
+
+    def approve_plan(
+        self, plan_id: str, book: Book, after: Sequence[int], *, leaves: bool = False
+    ) -> ApprovedPlan | Refusal:
+        """Seal the plan that takes the book to `after` [n] whole shares, or say why it may not be carried out.
+
+        Purchases are judged by what they lead to, at the worse end of what is not known; a sale always reduces risk and
+        is judged by its shares alone. `leaves`: an exit, which buys nothing and may leave despite a halt.
+        """
+        reasons = self._against_plan(book, after, leaves)
+        if reasons:
+            return Refusal(tuple(reasons))
+        return _seal_plan(
+            ApprovedPlan(
+                plan_id,
+                book.session,
+                book.symbols,
+                book.quantities,
+                tuple(after),
+                book.prices,
+                book.equity,
+                leaves,
+                self._version,
+                book.priced_at_ns,
+                0,
+            )
+        )
 
     def review_orders(
-        self, orders: Sequence[ProposedOrder], context: OrderContext
+        self, orders: Sequence[ProposedOrder], context: OrderContext, plan: ApprovedPlan
     ) -> tuple[list[ApprovedOrder], list[RefusedOrder]]:
         """Check orders in sequence and seal those that pass; each approved order counts for the ones after it."""
         approved: list[ApprovedOrder] = []
         refused: list[RefusedOrder] = []
         if not orders:
             return approved, refused
-        if context.book.equity <= 0:
-            reason = (Reason(ReasonCode.BOOK_NO_EQUITY, value=context.book.equity / 100.0),)
-            return approved, [RefusedOrder(order, reason) for order in orders]
-        batch = Batch(self._rules, context)
-        version, priced_at_ns = self._version, context.book.priced_at_ns
+        book = context.book
+        against = self._against_approval(plan, context.priced_not_before_ns)
+        if book.equity <= 0:
+            against = (*against, Reason(ReasonCode.BOOK_NO_EQUITY, value=book.equity / 100.0, limit=0.0))
+        if against:
+            return approved, [RefusedOrder(order, against) for order in orders]
+        batch = Batch(self._rules, context, plan)
+        version, priced_at_ns, leaves = self._version, book.priced_at_ns, plan.exit
         for order in orders:
             reasons = batch.check(order)
             if reasons:
                 refused.append(RefusedOrder(order, tuple(reasons)))
                 continue
             batch.take(order)
-            approved.append(_seal(order, limits_version=version, priced_at_ns=priced_at_ns))
+            approved.append(_seal(order, limits_version=version, priced_at_ns=priced_at_ns, leaves=leaves))
         return approved, refused
+
+    def last_look(self, order: ApprovedOrder, *, priced_not_before_ns: int) -> Reason | None:
+        """Return why an approved order must not leave after all, or None: its seal, its limits, the age of its prices."""
+        if not is_approved(order):
+            return Reason(ReasonCode.PLAN_NOT_APPROVED, order.symbol, detail="the order's seal does not verify")
+        return self._stale(order, priced_not_before_ns, order.symbol)
+
+    def _stale(self, approved: ApprovedOrder | ApprovedPlan, priced_not_before_ns: int, symbol: str) -> Reason | None:
+        if approved.limits_version != self._version:
+            detail = f"approved under {approved.limits_version}, in force {self._version}"
+            return Reason(ReasonCode.PLAN_LIMITS_CHANGED, symbol, detail=detail)
+        if approved.priced_at_ns < priced_not_before_ns:
+            late = (priced_not_before_ns - approved.priced_at_ns) / 1e9
+            return Reason(ReasonCode.PLAN_PRICE_STALE, symbol, late, 0.0, "seconds too old")
+        return None
+
+    def _against_approval(self, plan: object, priced_not_before_ns: int) -> tuple[Reason, ...]:
+        if not isinstance(plan, ApprovedPlan) or not is_approved_plan(plan):
+            return (Reason(ReasonCode.PLAN_NOT_APPROVED),)
+        stale = self._stale(plan, priced_not_before_ns, "")
+        return () if stale is None else (stale,)
+
+    def _against_plan(self, book: Book, after: Sequence[int], leaves: bool) -> list[Reason]:
+        if len(after) != len(book.symbols):
+            return [Reason(ReasonCode.TARGET_WRONG_LENGTH, value=len(after), limit=len(book.symbols))]
+        if book.equity <= 0:
+            return [Reason(ReasonCode.BOOK_NO_EQUITY, value=book.equity / 100.0, limit=0.0)]
+        reasons = against_plan(
+            book.symbols,
+            book.quantities,
+            after,
+            book.prices,
+            equity=book.equity,
+            bounds=self._bounds,
+            traded=book.traded,
+            worst=book.high or None,
+            tradable=book.tradable,
+        )
+        if leaves:
+            for symbol, quantity, held in zip(book.symbols, after, book.quantities, strict=True):
+                if quantity > held:
+                    reasons.append(Reason(ReasonCode.PLAN_EXIT_BUYS, symbol, quantity - held, 0.0))
+        return reasons
+
+    def turnover_left(self, book: Book) -> int:
+        """Return what may still be bought and sold in this session, in paise."""
+        return max(0, int(2.0 * self._rules.turnover * book.equity) - book.traded)
 
     def _refusals(self, target: Sequence[float], book: Book, latched: Sequence[str]) -> list[Reason]:
         reasons = [Reason(ReasonCode.BREAKER_LATCHED, detail=name) for name in latched]

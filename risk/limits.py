@@ -1,8 +1,8 @@
-"""Loading `risk_limits.yaml`: one clear line for every mistake, and no key that nobody enforces.
+"""Loading `risk_limits.yaml`: one clear line for every mistake.
 
 The sections `live` and `paper` are overlays: they may tighten any limit for that mode and loosen none. Both are
-checked whatever the mode, so that paper trading finds the mistake in the live section.
-`recovery.require_manual_approval: false` and `circuit_breakers.enabled: false` are for replay alone.
+checked whatever the mode, so that paper trading finds the mistake in the live section. What switches a protection off
+is for replay alone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from pydantic.fields import FieldInfo
 from market.errors import BadInput
 from market.yaml_file import read_yaml
 from risk.schema import RiskLimits
-from risk.wiring import EXTERNALLY_ENFORCED, WIRED
 
-__all__ = ["EXTERNALLY_ENFORCED", "WIRED", "Mode", "RiskLimits", "load_limits"]
+__all__ = ["REPLAY_ONLY_FALSE", "Mode", "RiskLimits", "load_limits"]
 
 Mode = Literal["paper", "live", "replay"]
 
 _OVERLAYS: Final = ("paper", "live")
-_REPLAY_ONLY_FALSE: Final = ("circuit_breakers.enabled", "recovery.require_manual_approval")
+REPLAY_ONLY_FALSE: Final = (
+    "circuit_breakers.enabled",
+    "recovery.require_manual_approval",
+    "monitoring.check_data_quality",
+    "monitoring.check_model_health",
+)
 
 Content = dict[str, dict[str, Any]]
 
@@ -48,7 +52,7 @@ def load_limits(path: Path | str, *, mode: Mode) -> RiskLimits:
         limits[key] = _validate(base, overlay, file=name, prefix=f"{key}.")
         _check_tightens(limits["replay"], limits[key], overlay, file=name, prefix=f"{key}.")
     if mode != "replay":
-        for dotted in _REPLAY_ONLY_FALSE:
+        for dotted in REPLAY_ONLY_FALSE:
             section, key = dotted.split(".")
             if not getattr(getattr(limits[mode], section), key):
                 raise BadInput(f"{name}: {dotted}: false: must be true in {mode} trading; false is for replay alone")
@@ -91,8 +95,6 @@ def _check_keys(content: Mapping[str, Mapping[str, Any]], *, file: str, prefix: 
             where = f"{file}: {prefix}{section}.{key}"
             if key not in known:
                 raise BadInput(f"{where}: unknown key{_suggest(str(key), known)}")
-            if f"{section}.{key}" not in WIRED:
-                raise BadInput(f"{where}: is not enforced by this version; remove it")
 
 
 def _validate(base: Content, overlay: Content, *, file: str, prefix: str) -> RiskLimits:

@@ -19,7 +19,7 @@ import msgspec
 
 from market.instrument import tick_size
 from market.money import ZERO, Paise
-from risk.approval import ProposedOrder, Side
+from risk.approval import ApprovedPlan, ProposedOrder, Side
 from risk.reasons import Reason, ReasonCode
 from risk.schema import RiskLimits
 
@@ -27,6 +27,7 @@ ENFORCES: Final = (
     "execution.max_order_size_percent",
     "execution.min_order_size_rupees",
     "execution.cancel_if_slippage_exceeds",
+    "execution.max_orders_per_day",
     "emergency.emergency_stop_enabled",
 )
 
@@ -41,7 +42,9 @@ class Book(msgspec.Struct, frozen=True, gc=False):
     """The account as one decision sees it; tuples run parallel to `symbols`.
 
     `prices` are reference prices in paise per share, of the bar that ended at `priced_at_ns`. `equity` is cash plus
-    positions at these prices. `traded` is the value, in paise, of what was already bought and sold in this session.
+    positions at these prices. `traded` is the value, in paise, of what was already bought and sold in this session, or
+    may have been. `high`: the most shares that may be held while orders are on their way (empty: what `quantities`
+    says); such instruments must not be `tradable`.
     """
 
     symbols: tuple[str, ...]
@@ -54,6 +57,12 @@ class Book(msgspec.Struct, frozen=True, gc=False):
     at_ns: int
     session: date
     traded: Paise = ZERO
+    high: tuple[int, ...] = ()
+
+    @property
+    def worst(self) -> tuple[int, ...]:
+        """The quantities at which limits on exposure are judged."""
+        return self.high or self.quantities
 
 
 class OrderContext(msgspec.Struct, frozen=True):
@@ -61,11 +70,12 @@ class OrderContext(msgspec.Struct, frozen=True):
 
     `available`: cash that may be spent now, net of open buy orders. `sellable`: symbol -> shares that may be sold
     now, net of open sell orders; a symbol that is absent has none. `open_buys`: symbol -> shares in open or unknown
-    buy orders. `blocked`: symbols with an order whose outcome is unknown. `remaining`: symbol -> signed shares that
-    the approved plan has left to trade (None: no plan is checked). `ticks`: symbol -> price step from the broker's
-    list of the day (absent: the exchange's table). `priced_not_before_ns`: reference prices from before are stale;
-    the daemon takes it from the calendar. `halted`: the stop latch, a latched breaker, or anything else that stops
-    trading. `flatten`: sales may leave despite a halt.
+    buy orders. `blocked`: symbols with an order whose outcome is unknown. `closed`: symbols whose market is not in
+    continuous trading. `ticks`, `lots`, `bands`: symbol -> price step, lot, (lowest, highest) price from the broker's
+    list of the day (absent: the exchange's table, 1, and none). `priced_not_before_ns`: reference prices from before
+    are stale; the daemon takes it from the calendar. `halted`: the stop latch, a latched breaker, or anything else
+    that stops trading; only the sales of an exit may leave despite it. `orders_today`: how many orders of this session
+    there are already.
     """
 
     book: Book
@@ -75,20 +85,22 @@ class OrderContext(msgspec.Struct, frozen=True):
     halted: bool
     open_buys: Mapping[str, int] = {}
     blocked: Collection[str] = frozenset()
+    closed: Collection[str] = frozenset()
     tags_used: Collection[str] = frozenset()
-    remaining: Mapping[str, int] | None = None
     ticks: Mapping[str, int] = {}
     lots: Mapping[str, int] = {}
-    flatten: bool = False
+    bands: Mapping[str, tuple[int, int]] = {}
+    orders_today: int = 0
 
 
 class OrderRules:
     """The limits that order checks need, as plain numbers."""
 
-    __slots__ = ("budget", "collar", "max_order", "max_weight", "min_value", "turnover")
+    __slots__ = ("budget", "collar", "max_order", "max_orders", "max_weight", "min_value", "turnover")
 
     def __init__(self, limits: RiskLimits) -> None:
         self.max_order = limits.execution.max_order_size_percent
+        self.max_orders = limits.execution.max_orders_per_day
         self.min_value = limits.execution.min_order_size_rupees * 100.0
         self.collar = limits.execution.cancel_if_slippage_exceeds
         self.max_weight = limits.position_limits.max_weight_per_stock
@@ -102,12 +114,15 @@ class Batch:
     __slots__ = (
         "_available",
         "_context",
+        "_exit",
         "_gross",
         "_index",
         "_max_gross",
         "_max_order",
         "_max_position",
         "_max_traded",
+        "_orders",
+        "_plan_id",
         "_positions",
         "_remaining",
         "_rules",
@@ -118,7 +133,8 @@ class Batch:
         "_traded",
     )  # fmt: skip
 
-    def __init__(self, rules: OrderRules, context: OrderContext) -> None:
+    def __init__(self, rules: OrderRules, context: OrderContext, plan: ApprovedPlan | None = None) -> None:
+        """Begin a review under a plan; without one the orders are judged by themselves (the gate always has one)."""
         book = context.book
         equity = book.equity
         slack = _ROUNDING * equity
@@ -128,20 +144,21 @@ class Batch:
         opened = context.open_buys
         if opened:
             self._positions = [q + opened.get(s, 0) for q, s in zip(book.quantities, book.symbols, strict=True)]
+            if book.high:
+                self._positions = [max(pair) for pair in zip(self._positions, book.high, strict=True)]
         else:
-            self._positions = list(book.quantities)
-        gross = traded = 0
+            self._positions = list(book.worst)
+        gross = 0
         for position, price in zip(self._positions, book.prices, strict=True):
             gross += position * price
-        for symbol, shares in opened.items():
-            i = self._index.get(symbol)
-            if i is not None:
-                traded += shares * book.prices[i]
         self._gross = gross
-        self._traded = traded + book.traded
+        self._traded = int(book.traded)
         self._available = int(context.available)
         self._sellable = dict(context.sellable)
-        self._remaining = None if context.remaining is None else dict(context.remaining)
+        self._plan_id = None if plan is None else plan.plan_id
+        self._exit = plan is not None and plan.exit
+        self._remaining = None if plan is None else self._left(plan)
+        self._orders = context.orders_today
         self._tags: set[str] = set()
         self._sides: dict[str, Side] = {}
         self._max_order = rules.max_order * equity + slack
@@ -149,6 +166,16 @@ class Batch:
         self._max_gross = rules.budget * equity + slack
         self._max_traded = 2.0 * rules.turnover * equity + slack
         self._stale = not context.priced_not_before_ns <= book.priced_at_ns <= book.at_ns
+
+    def _left(self, plan: ApprovedPlan) -> dict[str, int]:
+        """Return the signed shares that the plan has left to trade: what is held and what is on its way is done."""
+        book, opened = self._context.book, self._context.open_buys
+        held = dict(zip(book.symbols, book.quantities, strict=True))
+        return {
+            symbol: after - held.get(symbol, 0) - opened.get(symbol, 0)
+            for symbol, before, after in zip(plan.symbols, plan.before, plan.after, strict=True)
+            if after != before
+        }
 
     def check(self, order: ProposedOrder) -> list[Reason]:
         """Return every reason against the order; an empty list means that it may be approved."""
@@ -158,8 +185,12 @@ class Batch:
         buying = order.side == Side.BUY
         code = ReasonCode
 
-        if context.halted and (buying or not context.flatten):
+        if context.halted and (buying or not self._exit):
             reasons.append(Reason(code.ORDER_HALTED, symbol))
+        if self._plan_id is not None and order.plan_id != self._plan_id:
+            reasons.append(Reason(code.PLAN_OTHER, symbol, detail=order.plan_id[:60]))
+        if self._orders >= rules.max_orders:
+            reasons.append(Reason(code.ORDER_DAILY_COUNT, symbol, self._orders + 1, rules.max_orders))
         tag = order.tag
         if not (len(tag) <= TAG_LENGTH and tag.isalnum() and tag.isascii()):
             reasons.append(Reason(code.ORDER_TAG_INVALID, symbol, detail=tag[:40]))
@@ -169,6 +200,8 @@ class Batch:
             reasons.append(Reason(code.ORDER_BOTH_SIDES, symbol))
         if symbol in context.blocked:
             reasons.append(Reason(code.ORDER_SYMBOL_BLOCKED, symbol))
+        if symbol in context.closed:
+            reasons.append(Reason(code.ORDER_SESSION_CLOSED, symbol))
         if self._stale:
             reasons.append(Reason(code.ORDER_PRICE_STALE, symbol))
         lot = context.lots.get(symbol, 1) if context.lots else 1
@@ -184,6 +217,10 @@ class Batch:
             reasons.append(Reason(code.ORDER_UNTRADABLE, symbol))
         elif abs(limit - reference) > rules.collar * reference:
             reasons.append(Reason(code.ORDER_PRICE_COLLAR, symbol, abs(limit / reference - 1.0), rules.collar))
+        band = context.bands.get(symbol) if context.bands else None
+        if band is not None and not band[0] <= limit <= band[1]:
+            nearest = band[0] if limit < band[0] else band[1]
+            reasons.append(Reason(code.ORDER_PRICE_BAND, symbol, limit / 100.0, nearest / 100.0))
         tick = (context.ticks.get(symbol) if context.ticks else None) or tick_size(limit, book.session)
         if limit <= 0 or limit % tick:
             reasons.append(Reason(code.ORDER_TICK, symbol, limit / 100.0, tick / 100.0))
@@ -224,6 +261,7 @@ class Batch:
         self._tags.add(order.tag)
         self._sides[symbol] = order.side
         self._traded += worth
+        self._orders += 1
         if order.side == Side.BUY:
             self._available -= int(quantity * order.limit * (1.0 + CHARGES_MARGIN)) + 1
             self._positions[self._index[symbol]] += quantity
@@ -240,7 +278,7 @@ class Batch:
         book = self._context.book
         held = book.quantities[i]
         return (
-            self._context.flatten
+            self._exit
             or quantity >= held
             or quantity >= self._sellable.get(book.symbols[i], 0)
             or held * book.prices[i] > self._max_position

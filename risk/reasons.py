@@ -40,6 +40,20 @@ class ReasonCode(StrEnum):
     ALERT_LARGE_WEIGHT_CHANGE = "ALERT_LARGE_WEIGHT_CHANGE"
     ALERT_SINGLE_POSITION = "ALERT_SINGLE_POSITION"
     ALERT_FEW_POSITIONS = "ALERT_FEW_POSITIONS"
+    ALERT_NEGATIVE_DAYS = "ALERT_NEGATIVE_DAYS"
+    ALERT_LOW_SHARPE = "ALERT_LOW_SHARPE"
+    ALERT_ZERO_VOLUME = "ALERT_ZERO_VOLUME"
+    ALERT_SLIPPAGE = "ALERT_SLIPPAGE"
+
+    PLAN_NOT_APPROVED = "PLAN_NOT_APPROVED"
+    PLAN_LIMITS_CHANGED = "PLAN_LIMITS_CHANGED"
+    PLAN_PRICE_STALE = "PLAN_PRICE_STALE"
+    PLAN_OTHER = "PLAN_OTHER"
+    PLAN_MAX_WEIGHT = "PLAN_MAX_WEIGHT"
+    PLAN_CASH_RESERVE = "PLAN_CASH_RESERVE"
+    PLAN_TURNOVER = "PLAN_TURNOVER"
+    PLAN_UNTRADABLE = "PLAN_UNTRADABLE"
+    PLAN_EXIT_BUYS = "PLAN_EXIT_BUYS"
 
     ORDER_HALTED = "ORDER_HALTED"
     ORDER_UNKNOWN_SYMBOL = "ORDER_UNKNOWN_SYMBOL"
@@ -49,8 +63,10 @@ class ReasonCode(StrEnum):
     ORDER_BEYOND_PLAN = "ORDER_BEYOND_PLAN"
     ORDER_SYMBOL_BLOCKED = "ORDER_SYMBOL_BLOCKED"
     ORDER_UNTRADABLE = "ORDER_UNTRADABLE"
+    ORDER_SESSION_CLOSED = "ORDER_SESSION_CLOSED"
     ORDER_PRICE_STALE = "ORDER_PRICE_STALE"
     ORDER_PRICE_COLLAR = "ORDER_PRICE_COLLAR"
+    ORDER_PRICE_BAND = "ORDER_PRICE_BAND"
     ORDER_TICK = "ORDER_TICK"
     ORDER_LOT = "ORDER_LOT"
     ORDER_TOO_LARGE = "ORDER_TOO_LARGE"
@@ -60,6 +76,7 @@ class ReasonCode(StrEnum):
     ORDER_MAX_WEIGHT = "ORDER_MAX_WEIGHT"
     ORDER_CASH_RESERVE = "ORDER_CASH_RESERVE"
     ORDER_TURNOVER = "ORDER_TURNOVER"
+    ORDER_DAILY_COUNT = "ORDER_DAILY_COUNT"
 
 
 EXPLANATIONS: Final[dict[ReasonCode, str]] = {
@@ -86,6 +103,19 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.ALERT_LARGE_WEIGHT_CHANGE: "the strategy asks for a large change of one weight",
     ReasonCode.ALERT_SINGLE_POSITION: "one position is a large part of the account",
     ReasonCode.ALERT_FEW_POSITIONS: "the account is spread over few positions",
+    ReasonCode.ALERT_NEGATIVE_DAYS: "so many sessions in a row ended with a loss",
+    ReasonCode.ALERT_LOW_SHARPE: "the Sharpe ratio of the last month has fallen below its threshold",
+    ReasonCode.ALERT_ZERO_VOLUME: "a large share of the session's bars of this instrument came without volume",
+    ReasonCode.ALERT_SLIPPAGE: "an order was filled further from its reference price than acceptable",
+    ReasonCode.PLAN_NOT_APPROVED: "the order's plan was not approved by the gate of this process, or was altered since",
+    ReasonCode.PLAN_LIMITS_CHANGED: "the plan or order was approved under other limits than those in force",
+    ReasonCode.PLAN_PRICE_STALE: "the plan or order was approved on prices that are too old by now",
+    ReasonCode.PLAN_OTHER: "the order names another plan than the one it is reviewed under",
+    ReasonCode.PLAN_MAX_WEIGHT: "the plan's whole shares would put a position above the largest weight",
+    ReasonCode.PLAN_CASH_RESERVE: "the plan's whole shares would use up the cash reserve",
+    ReasonCode.PLAN_TURNOVER: "the plan's whole shares would trade more than the day's turnover",
+    ReasonCode.PLAN_UNTRADABLE: "the plan would trade an instrument that cannot be traded now",
+    ReasonCode.PLAN_EXIT_BUYS: "an exit, which may leave despite a halt, buys nothing",
     ReasonCode.ORDER_HALTED: "trading is stopped",
     ReasonCode.ORDER_UNKNOWN_SYMBOL: "the instrument is not in the universe",
     ReasonCode.ORDER_TAG_INVALID: "the order tag is not 1 to 20 letters and digits",
@@ -94,8 +124,10 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.ORDER_BEYOND_PLAN: "the order trades more than the approved plan has left for this instrument",
     ReasonCode.ORDER_SYMBOL_BLOCKED: "the outcome of an earlier order in this instrument is unknown",
     ReasonCode.ORDER_UNTRADABLE: "the instrument cannot be traded now",
+    ReasonCode.ORDER_SESSION_CLOSED: "the market of this instrument is not in continuous trading",
     ReasonCode.ORDER_PRICE_STALE: "the reference price is older than allowed, or from the future",
     ReasonCode.ORDER_PRICE_COLLAR: "the limit price is too far from the reference price",
+    ReasonCode.ORDER_PRICE_BAND: "the limit price is outside the exchange's price band of the day",
     ReasonCode.ORDER_TICK: "the limit price is not a multiple of the price step",
     ReasonCode.ORDER_LOT: "the quantity is not a positive multiple of the lot",
     ReasonCode.ORDER_TOO_LARGE: "the order is too large a part of the account; the planner slices such orders",
@@ -105,6 +137,7 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.ORDER_MAX_WEIGHT: "after this purchase the position would be above the largest weight",
     ReasonCode.ORDER_CASH_RESERVE: "after this purchase all positions together would use up the cash reserve",
     ReasonCode.ORDER_TURNOVER: "after this purchase the day's turnover would be above its limit",
+    ReasonCode.ORDER_DAILY_COUNT: "the session has had as many orders as it may have",
 }
 
 

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from brokers.account import settlement_sessions
 from brokers.charges import ChargeRates, DeliveryCharges
-from brokers.sizing import EXPECTED_COSTS, affordable, fills_at, limit_price, slice_order, slipped_price, spendable
+from brokers.sizing import (
+    EXPECTED_COSTS,
+    affordable,
+    fills_at,
+    limit_price,
+    outside_band,
+    scaled_to,
+    slice_order,
+    slipped_price,
+    spendable,
+)
 from market.calendar import Calendar
 from market.errors import BadInput
 from market.instrument import tick_size
@@ -29,6 +39,7 @@ from market.sessions import MINUTE_NS, Phase, midnight_ns
 from market.store import DailyBars
 from risk.approval import Side
 from risk.order_checks import CHARGES_MARGIN
+from risk.plan_checks import against_plan
 from risk.projection import Bounds, project, project_batch
 from risk.schema import RiskLimits
 from risk.shares import whole_shares
@@ -277,16 +288,19 @@ class PortfolioMarket:
         prices = tables.close_rows[t]
         change = sum(abs(w - q * price / equity) for w, q, price in zip(approved, held, prices, strict=True))
         after = whole_shares(approved, held, prices, float(equity - int(change * equity * EXPECTED_COSTS)), bounds)
-        band, most = self._band * equity, bounds.max_weight * equity
+        planned_shares = outside_band(
+            held, after, prices, approved, equity=equity, band=self._band, max_weight=bounds.max_weight
+        )
+        if against_plan(self.symbols, held, planned_shares, prices, equity=equity, bounds=bounds):
+            # As the daemon's planner does: what the band leaves undone may be the sale that pays for a purchase.
+            refused = against_plan(self.symbols, held, after, prices, equity=equity, bounds=bounds)
+            planned_shares = tuple(held) if refused else after
+        most = bounds.max_weight * equity
         sells: list[tuple[int, int]] = []
         buys: list[tuple[int, int]] = []
-        for i, (before, wanted, price) in enumerate(zip(held, after, prices, strict=True)):
+        for i, (before, wanted) in enumerate(zip(held, planned_shares, strict=True)):
             change = wanted - before
-            if not change:
-                continue
-            # The band yields where a holding is above its limit, or leaves altogether.
-            exits = before * price / equity > bounds.max_weight or (approved[i] == 0.0 and before > 0)
-            if abs(change) * price >= band or exits:
+            if change:
                 (buys if change > 0 else sells).append((i, abs(change)))
         rates = tables.rates[t]
         quantities = list(held)
@@ -320,7 +334,9 @@ class PortfolioMarket:
             available: float = cash - unsettled
             cash_for_buys = spendable(available)
             limits = [tables.buy_limits[t][i] for i, _ in buys]
-            sizes = affordable([quantity for _, quantity in buys], limits, available=cash_for_buys, rates=rates)
+            left = max(0, int(2.0 * bounds.turnover * equity) - traded)
+            wanted_sizes = scaled_to([quantity for _, quantity in buys], [prices[i] for i, _ in buys], left)
+            sizes = affordable(wanted_sizes, limits, available=cash_for_buys, rates=rates)
             position_limit, gross_limit = bounds.max_weight * equity + slack, bounds.budget * equity + slack
             traded_limit = 2.0 * bounds.turnover * equity + slack
             gross = sum(q * price for q, price in zip(quantities, prices, strict=True))

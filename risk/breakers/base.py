@@ -103,8 +103,8 @@ class Breaker(Protocol):
     """A circuit breaker. Implementations are frozen msgspec structs, so that the board's state is JSON."""
 
     @classmethod
-    def of(cls, limits: RiskLimits, initial: Paise) -> Self:
-        """Return the breaker for an account that started with `initial`."""
+    def of(cls, limits: RiskLimits, initial: Paise) -> Self | None:
+        """Return the breaker for an account that started with `initial`, or None when it is switched off."""
         ...
 
     def observe(self, reading: Any) -> tuple[Self, Verdict]:
@@ -118,6 +118,29 @@ class Breaker(Protocol):
     def recall(self, saved: Any) -> Self:
         """Return the breaker with its own limits and the memory of `saved`."""
         ...
+
+
+class BaselineLoss(msgspec.Struct, frozen=True, gc=False):
+    """A breaker on the part of one baseline that is gone; a subclass says which limit. Its tag is its name."""
+
+    limit: float
+    baseline: Paise
+
+    def observe(self, reading: KnownReading) -> tuple[Self, Verdict]:
+        """Return the next state and the verdict for one reading; a deposit moves the baseline and is no gain."""
+        state = self
+        if reading.net_deposit:
+            state = type(self)(self.limit, Paise(self.baseline + reading.net_deposit))
+        name = str(self.__struct_config__.tag)
+        return state, Verdict(name, fraction_lost(now=reading.equity, baseline=state.baseline), self.limit)
+
+    def restart(self, reading: KnownReading) -> Self:
+        """Measure from this reading on."""
+        return type(self)(self.limit, before_deposit(reading))
+
+    def recall(self, saved: Self) -> Self:
+        """Take over the baseline."""
+        return type(self)(self.limit, saved.baseline)
 
 
 def before_deposit(reading: KnownReading) -> Paise:

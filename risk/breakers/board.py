@@ -4,6 +4,11 @@ A trip latches. A latch survives restarts (the board is journaled by `to_state` 
 of the limits file and good news; it is released by two things together: the pause has passed, *and* a person has
 approved with a reason. What is released measures afresh from the reading at which it was released.
 
+Measuring, latching and releasing are steps of their own: `measure` takes a reading in and latches nothing; `due` says
+what is over its limit and not latched; `releasable` says which latches may go. The daemon records what it does about
+them (a trip, a release), and a fold of those records does the same again, whatever the limits file says by then.
+`observe` is all three in one, for those who keep no records.
+
 Fail closed: equity that stays unknown beyond a deadline latches `unknown_equity`, like any loss. The board sees time
 only through its readings, so the daemon must keep posting readings (with `equity=None`) while it cannot know the
 equity.
@@ -11,7 +16,7 @@ equity.
 
 from __future__ import annotations
 
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 import msgspec
 
@@ -20,6 +25,8 @@ from market.money import ZERO, Paise
 from risk.breakers.base import KnownReading, PositionReading, Reading, Verdict
 from risk.breakers.daily_loss import DailyLoss
 from risk.breakers.drawdown import Drawdown
+from risk.breakers.liquidation import Liquidation
+from risk.breakers.model_loss import ModelLoss
 from risk.breakers.portfolio_value import PortfolioValue
 from risk.breakers.single_stock import SingleStockLoss
 from risk.breakers.weekly_loss import WeeklyLoss
@@ -38,9 +45,11 @@ UNKNOWN_EQUITY: Final = "unknown_equity"
 UNKNOWN_EQUITY_DEADLINE_NS: Final = 10 * 60 * 1_000_000_000
 _NS_PER_HOUR: Final = 3_600_000_000_000
 
-AnyBreaker = DailyLoss | WeeklyLoss | Drawdown | SingleStockLoss | PortfolioValue
+AnyBreaker = DailyLoss | WeeklyLoss | Drawdown | SingleStockLoss | PortfolioValue | ModelLoss | Liquidation
 # A new breaker is one new file, this line and the union above.
-BREAKERS: Final[tuple[type[AnyBreaker], ...]] = (DailyLoss, WeeklyLoss, Drawdown, SingleStockLoss, PortfolioValue)
+BREAKERS: Final[tuple[type[AnyBreaker], ...]] = (
+    DailyLoss, WeeklyLoss, Drawdown, SingleStockLoss, PortfolioValue, ModelLoss, Liquidation,
+)  # fmt: skip
 
 
 class Latch(msgspec.Struct, frozen=True, gc=False):
@@ -83,7 +92,7 @@ class BoardState(msgspec.Struct, frozen=True, gc=False):
 class BreakerBoard(msgspec.Struct, frozen=True):
     """State of all breakers and latches. Make it with `start` or `from_state`; every method returns a new board.
 
-    `verdicts` run parallel to `breakers` and are those of the last reading with a known equity.
+    `verdicts` run parallel to `breakers` and are those of `last`, the last reading with a known equity.
     """
 
     breakers: tuple[AnyBreaker, ...]
@@ -93,13 +102,14 @@ class BreakerBoard(msgspec.Struct, frozen=True):
     pause_ns: int
     manual: bool
     unseen_deposit: Paise = ZERO
+    last: Any = None
 
     @classmethod
     def start(cls, limits: RiskLimits, *, initial_equity: Paise) -> Self:
         """Return the board of an account that starts with `initial_equity` paise. Disabled breakers are not on it."""
-        enabled = limits.circuit_breakers.enabled
-        breakers: tuple[AnyBreaker, ...] = tuple(b.of(limits, initial_equity) for b in BREAKERS) if enabled else ()
+        made = [breaker.of(limits, initial_equity) for breaker in BREAKERS] if limits.circuit_breakers.enabled else []
         pause_ns = round(limits.recovery.pause_duration_hours * _NS_PER_HOUR)
+        breakers = tuple([breaker for breaker in made if breaker is not None])
         return cls(breakers, (), None, (), pause_ns, limits.recovery.require_manual_approval)
 
     @classmethod
@@ -124,40 +134,91 @@ class BreakerBoard(msgspec.Struct, frozen=True):
         """Names of the breakers that hold trading back."""
         return tuple([latch.name for latch in self.latches])
 
-    def observe(self, reading: Reading) -> tuple[Self, tuple[Trip, ...]]:
-        """Return the next board and what has newly tripped.
+    # ---- the steps ---------------------------------------------------------------------------------------------------
 
-        A latch whose pause has passed and which a person has approved is released by the first reading with a known
-        equity, before that reading is judged, so that its breaker measures from there.
-        """
+    def measure(self, reading: Reading) -> Self:
+        """Return the board that has taken a reading in: baselines and verdicts move, no latch does."""
         if reading.equity is None:
-            return self._observe_unknown(reading)
+            return msgspec.structs.replace(
+                self,
+                unknown_since_ns=reading.at_ns if self.unknown_since_ns is None else self.unknown_since_ns,
+                unseen_deposit=Paise(self.unseen_deposit + reading.net_deposit),
+            )
         if self.unseen_deposit:
             total = Paise(reading.net_deposit + self.unseen_deposit)
             reading = msgspec.structs.replace(reading, net_deposit=total)
         known = cast(KnownReading, reading)
-        latches, breakers = self.latches, self.breakers
-        if latches:
-            latches, breakers = self._release(known)
         after: list[AnyBreaker] = []
         verdicts: list[Verdict] = []
-        trips: list[Trip] = []
-        for breaker in breakers:
+        for breaker in self.breakers:
             state, verdict = breaker.observe(known)
             after.append(state)
             verdicts.append(verdict)
-            if verdict.tripped and not (latches and any(latch.name == verdict.name for latch in latches)):
-                trips.append(Trip(verdict.name, reading.at_ns, verdict.used, verdict.limit, verdict.detail))
-        if trips:
-            latches = (*latches, *(Latch(t.name, t.at_ns, t.used, t.limit, t.detail) for t in trips))
-        board = type(self)(tuple(after), latches, None, tuple(verdicts), self.pause_ns, self.manual)
-        return board, tuple(trips)
+        return type(self)(tuple(after), self.latches, None, tuple(verdicts), self.pause_ns, self.manual, ZERO, reading)
 
-    def trip(self, name: str, *, at_ns: int, detail: str) -> Self:
-        """Latch for a cause outside the account's equity: the health of data, model or broker."""
-        if name in self.latched:
+    def due(self, at_ns: int) -> tuple[Trip, ...]:
+        """Return what is over its limit by the last measurement and not latched."""
+        trips = [
+            Trip(verdict.name, at_ns, verdict.used, verdict.limit, verdict.detail)
+            for verdict in self.verdicts
+            if verdict.tripped and verdict.name not in self.latched
+        ]
+        since = self.unknown_since_ns
+        if since is not None and self.breakers and UNKNOWN_EQUITY not in self.latched:
+            waited = at_ns - since
+            if waited >= UNKNOWN_EQUITY_DEADLINE_NS:
+                limit, what = UNKNOWN_EQUITY_DEADLINE_NS / 1e9, "seconds without a known equity"
+                trips.append(Trip(UNKNOWN_EQUITY, at_ns, waited / 1e9, limit, what))
+        return tuple(trips)
+
+    def latch(self, trip: Trip) -> Self:
+        """Return the board with this trip latched; one that is latched already stays as it is."""
+        if trip.name in self.latched:
             return self
-        return self._with_latches((*self.latches, Latch(name, at_ns, 1.0, 1.0, detail)))
+        return self._with_latches((*self.latches, Latch(trip.name, trip.at_ns, trip.used, trip.limit, trip.detail)))
+
+    def releasable(self, at_ns: int) -> tuple[str, ...]:
+        """Return the latches whose pause has passed and which a person has approved, while the equity is known."""
+        if not self.latches or self.last is None or self.unknown_since_ns is not None:
+            return ()
+        return tuple(
+            [
+                latch.name
+                for latch in self.latches
+                if at_ns >= latch.tripped_at_ns + self.pause_ns and (latch.approved or not self.manual)
+            ]
+        )
+
+    def release(self, names: tuple[str, ...]) -> Self:
+        """Return the board without these latches; their breakers measure from the last reading on."""
+        last = self.last
+        breakers, verdicts = list(self.breakers), list(self.verdicts)
+        for i, breaker in enumerate(breakers):
+            if breaker.__struct_config__.tag in names and last is not None:
+                breakers[i], verdicts[i] = breaker.restart(last).observe(last)
+        kept = tuple([latch for latch in self.latches if latch.name not in names])
+        return msgspec.structs.replace(self, breakers=tuple(breakers), verdicts=tuple(verdicts), latches=kept)
+
+    def observe(self, reading: Reading) -> tuple[Self, tuple[Trip, ...]]:
+        """Measure, release what may go, latch what is due: return the next board and what has newly tripped.
+
+        A release comes before the judgement, so that its breaker measures from this reading.
+        """
+        board = self.measure(reading)
+        free = board.releasable(reading.at_ns)
+        if free:
+            board = board.release(free)
+        trips = board.due(reading.at_ns)
+        for trip in trips:
+            board = board.latch(trip)
+        return board, trips
+
+    # ---- people and causes from outside ------------------------------------------------------------------------------
+
+    def activate(self, model: str) -> Self:
+        """Return the board after a model (its version; empty: none) was activated: its loss counts from here."""
+        breakers = tuple([b.activate(model) if isinstance(b, ModelLoss) else b for b in self.breakers])
+        return msgspec.structs.replace(self, breakers=breakers)
 
     def approve(self, who: str, reason: str, at_ns: int) -> Self:
         """Record a person's approval of every latch that has none. It releases nothing before the pause has passed."""
@@ -175,39 +236,6 @@ class BreakerBoard(msgspec.Struct, frozen=True):
                 for latch in self.latches
             )
         )
-
-    def _observe_unknown(self, reading: Reading) -> tuple[Self, tuple[Trip, ...]]:
-        since = self.unknown_since_ns
-        if since is None:
-            since = reading.at_ns
-        waited = reading.at_ns - since
-        board = msgspec.structs.replace(
-            self, unknown_since_ns=since, unseen_deposit=Paise(self.unseen_deposit + reading.net_deposit)
-        )
-        if not self.breakers or waited < UNKNOWN_EQUITY_DEADLINE_NS or UNKNOWN_EQUITY in self.latched:
-            return board, ()
-        trip = Trip(
-            UNKNOWN_EQUITY,
-            reading.at_ns,
-            waited / 1e9,
-            UNKNOWN_EQUITY_DEADLINE_NS / 1e9,
-            "seconds without a known equity",
-        )
-        latch = Latch(trip.name, trip.at_ns, trip.used, trip.limit, trip.detail)
-        return board._with_latches((*self.latches, latch)), (trip,)
-
-    def _release(self, reading: KnownReading) -> tuple[tuple[Latch, ...], tuple[AnyBreaker, ...]]:
-        free = {
-            latch.name
-            for latch in self.latches
-            if reading.at_ns >= latch.tripped_at_ns + self.pause_ns and (latch.approved or not self.manual)
-        }
-        if not free:
-            return self.latches, self.breakers
-        kept = tuple([latch for latch in self.latches if latch.name not in free])
-        names = [b.__struct_config__.tag for b in self.breakers]
-        breakers = tuple([b.restart(reading) if n in free else b for b, n in zip(self.breakers, names, strict=True)])
-        return kept, breakers
 
     def _with_latches(self, latches: tuple[Latch, ...]) -> Self:
         return msgspec.structs.replace(self, latches=latches)

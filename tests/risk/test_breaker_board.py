@@ -18,6 +18,7 @@ from risk.breakers.board import (
     BreakerBoard,
     PositionReading,
     Reading,
+    Trip,
 )
 from risk.limits import RiskLimits
 from risk.schema import CircuitBreakers, Recovery
@@ -58,7 +59,7 @@ def test_a_quiet_day_trips_nothing_and_shows_headroom():
     after, trips = board().observe(reading(99_000))
     assert trips == () and after.latched == ()
     assert {v.name for v in after.verdicts} == {
-        "daily_loss", "weekly_loss", "drawdown", "single_stock_loss", "portfolio_value",
+        "daily_loss", "weekly_loss", "drawdown", "single_stock_loss", "portfolio_value", "model_loss",
     }  # fmt: skip
     assert all(v.headroom > 0 for v in after.verdicts)
 
@@ -166,8 +167,8 @@ def test_a_deposit_during_an_unknown_time_is_not_lost():
 
 
 def test_ill_health_latches_once_like_a_loss():
-    sick = board().trip("data_health", at_ns=HOUR, detail="no bar for 20 minutes")
-    assert sick.latched == ("data_health",) and sick.trip("data_health", at_ns=2 * HOUR, detail="again") == sick
+    sick = board().latch(Trip("data_health", HOUR, 3.0, 3.0, "no price"))
+    assert sick.latched == ("data_health",) and sick.latch(Trip("data_health", 2 * HOUR, 4.0, 3.0, "again")) == sick
     after, _ = sick.approve("asha", "feed is back", 2 * HOUR).observe(reading(100_000, 26 * HOUR))
     assert after.latched == ()
 

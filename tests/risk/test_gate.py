@@ -7,9 +7,10 @@ from datetime import date
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from market.money import Paise, rupees
-from risk.approval import ProposedOrder, Side, is_approved
+from risk.approval import ApprovedPlan, ProposedOrder, Side, is_approved, is_approved_plan
 from risk.gate import Book, Gate, OrderContext, Refusal, TargetApproval
 from risk.limits import RiskLimits
 from risk.reasons import EXPLANATIONS, Reason, ReasonCode, reason_table
@@ -163,13 +164,15 @@ def test_every_order_of_an_approved_plan_passes_when_sells_come_first(raw, quant
             left, part = left - size, part + 1
     held = dict(zip(SYMBOLS, quantities, strict=True))
     context = OrderContext(book=at, available=at.cash, sellable=held, priced_not_before_ns=0, halted=False)
-    approved, refused = GATE.review_orders(sells, context)
+    plan = GATE.approve_plan("plan", at, shares)
+    assert isinstance(plan, ApprovedPlan), plan
+    approved, refused = GATE.review_orders(sells, context, plan)
     assert refused == []
     sold = sum(order.quantity for order in approved) * rupees(1_000)
     after = [min(h, s) for h, s in zip(quantities, shares, strict=True)]
     then = book(quantities=tuple(after), cash=Paise(at.cash + sold), traded=Paise(sold))
     context = OrderContext(book=then, available=then.cash, sellable={}, priced_not_before_ns=0, halted=False)
-    _, refused = GATE.review_orders(buys, context)
+    _, refused = GATE.review_orders(buys, context, plan)
     assert refused == []
 
 
@@ -181,29 +184,141 @@ def test_round_to_shares_leaves_room_for_the_costs_of_the_plan():
     )
 
 
-def test_sealed_orders_carry_the_limits_and_the_price_they_rest_on():
+def selling() -> tuple[ProposedOrder, OrderContext, ApprovedPlan]:
+    """A sale of ten shares of SBIN, its situation, and the plan that it belongs to."""
     order = ProposedOrder("A1", "plan", "SBIN", Side.SELL, 10, rupees(1_000))
     context = OrderContext(
         book=book(), available=Paise(0), sellable={"SBIN": 190}, priced_not_before_ns=0, halted=False
     )
-    (sealed,), refused = GATE.review_orders([order], context)
+    plan = GATE.approve_plan("plan", context.book, (190, 190, 180, 190, 190))
+    assert isinstance(plan, ApprovedPlan)
+    return order, context, plan
+
+
+def test_sealed_orders_carry_the_limits_and_the_price_they_rest_on():
+    order, context, plan = selling()
+    (sealed,), refused = GATE.review_orders([order], context, plan)
     assert refused == [] and is_approved(sealed)
     assert sealed.limits_version == GATE.limits.version and sealed.priced_at_ns == 1_000
+    assert GATE.last_look(sealed, priced_not_before_ns=1_000) is None
 
 
 def test_without_equity_no_order_leaves():
-    order = ProposedOrder("A1", "plan", "SBIN", Side.SELL, 10, rupees(1_000))
-    context = OrderContext(
-        book=book(equity=Paise(0)), available=Paise(0), sellable={"SBIN": 190}, priced_not_before_ns=0, halted=False
-    )
-    approved, (refused,) = GATE.review_orders([order], context)
+    order, context, plan = selling()
+    broke = replace(context, book=book(equity=Paise(0)))
+    approved, (refused,) = GATE.review_orders([order], broke, plan)
     assert approved == [] and refused.reasons[0].code is ReasonCode.BOOK_NO_EQUITY
+    nothing = GATE.approve_plan("plan", broke.book, (190,) * 5)
+    assert codes(nothing) == {ReasonCode.BOOK_NO_EQUITY}
+
+
+def test_no_orders_are_no_review():
+    _, context, plan = selling()
+    assert GATE.review_orders([], context, plan) == ([], [])
+
+
+# ---- whole-share plans
+
+
+def judged(after: tuple[int, ...], at: Book | None = None, *, leaves: bool = False) -> set[ReasonCode]:
+    made = GATE.approve_plan("plan", at or book(), after, leaves=leaves)
+    return set() if isinstance(made, ApprovedPlan) else codes(made)
+
+
+C = ReasonCode
+RICH = book(quantities=(100,) * 5, cash=rupees(500_000))
+
+
+def test_a_plan_is_sealed_as_it_was_judged():
+    made = GATE.approve_plan("p1", book(), (190, 190, 180, 190, 190))
+    assert isinstance(made, ApprovedPlan) and is_approved_plan(made)
+    assert (made.plan_id, made.session, made.symbols) == ("p1", date(2025, 6, 2), SYMBOLS)
+    assert (made.before, made.after) == ((190,) * 5, (190, 190, 180, 190, 190))
+    assert (made.prices, made.equity, made.exit) == ((rupees(1_000),) * 5, rupees(1_000_000), False)
+    assert (made.limits_version, made.priced_at_ns) == (GATE.limits.version, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("after", "at", "code"),
+    [
+        ((401, 100, 100, 100, 100), RICH, C.PLAN_MAX_WEIGHT),
+        ((270, 270, 270, 100, 100), RICH, C.PLAN_CASH_RESERVE),
+        ((400, 400, 100, 0, 0), RICH, C.PLAN_TURNOVER),
+        ((100, 100, 100, 100, -1), RICH, C.BOOK_NEGATIVE_QUANTITY),
+        ((110, 100, 100, 100, 100), book(quantities=(100,) * 5, tradable=(False, *(True,) * 4)), C.PLAN_UNTRADABLE),
+        ((90, 100, 100, 100, 100), book(quantities=(100,) * 5, tradable=(False, *(True,) * 4)), C.PLAN_UNTRADABLE),
+        ((110, 100, 100, 100, 100), book(quantities=(100,) * 5, prices=(Paise(0), *(rupees(1_000),) * 4)), C.PLAN_UNTRADABLE),
+        ((100,) * 4, RICH, C.TARGET_WRONG_LENGTH),
+    ],
+)  # fmt: skip
+def test_a_plan_that_breaks_a_limit_is_refused(after, at, code):
+    assert code in judged(after, at)
+
+
+@pytest.mark.parametrize(
+    "after", [(400, 100, 100, 100, 100), (250, 250, 250, 100, 100), (300, 300, 100, 100, 0), (0, 0, 0, 0, 0)]
+)
+def test_a_plan_at_its_limits_is_approved(after):
+    assert judged(after, RICH) == set()
+
+
+def test_a_sale_is_never_refused_for_where_it_leaves_the_book():
+    heavy = book(quantities=(600, 400, 0, 0, 0), cash=Paise(0), traded=rupees(600_000))
+    assert judged((590, 400, 0, 0, 0), heavy) == set()
+    assert judged((590, 400, 0, 0, 1), heavy) == {C.PLAN_CASH_RESERVE, C.PLAN_TURNOVER}
+
+
+def test_an_exit_buys_nothing():
+    assert judged((0,) * 5, leaves=True) == set()
+    assert judged((100, 100, 100, 100, 101), RICH, leaves=True) == {C.PLAN_EXIT_BUYS}
+    sells = GATE.approve_plan("p", book(), (0,) * 5, leaves=True)
+    assert isinstance(sells, ApprovedPlan) and sells.exit
+
+
+def test_what_was_traded_today_counts_for_the_plan():
+    busy = book(quantities=(100,) * 5, cash=rupees(500_000), traded=rupees(590_000))
+    assert judged((110, 100, 100, 100, 100), busy) == set()
+    assert judged((111, 100, 100, 100, 100), busy) == {C.PLAN_TURNOVER}
+    assert GATE.turnover_left(busy) == rupees(10_000)
+    assert GATE.turnover_left(book(traded=rupees(700_000))) == 0
+
+
+# ---- while an outcome is unknown
+
+
+def test_a_position_that_may_be_larger_is_judged_at_its_larger_end():
+    # 100 shares of SBIN are held, an order for 300 more may have traded: 40 % instead of 10 %.
+    unsure = book(
+        quantities=(100,) * 5, high=(100, 100, 400, 100, 100), tradable=(True, True, False, True, True),
+        cash=rupees(500_000),
+    )  # fmt: skip
+    approval = approve((0.25, 0.25, 0.1, 0.25, 0.1), unsure)
+    assert approval.current[2] == 0.4 and approval.weights[2] == 0.4
+    assert sum(approval.weights) <= 0.95 + 1e-12
+    after = GATE.round_to_shares(approval, unsure)
+    assert after[2] == 100, "nothing is done about it"
+    assert sum(after) + 300 <= 950, "and the others leave room for it"
+    assert judged(after, unsure) == set()
+    assert judged((350, 100, 100, 100, 100), unsure) == {C.PLAN_CASH_RESERVE}
+    assert judged((350, 100, 100, 100, 100), RICH) == set()
+
+
+def test_a_refusal_counts_open_orders_as_filled_in_the_second_pass_too():
+    unsure = book(quantities=(100,) * 5, high=(100, 100, 400, 100, 100), tradable=(True, True, False, True, True))
+    plan = GATE.approve_plan("plan", unsure, (200, 100, 100, 100, 100))
+    assert isinstance(plan, ApprovedPlan)
+    context = OrderContext(book=unsure, available=rupees(500_000), sellable={}, priced_not_before_ns=0, halted=False)
+    buy = ProposedOrder("B1", "plan", "HDFCBANK", Side.BUY, 100, rupees(1_000))
+    assert GATE.review_orders([buy], context, plan)[1] == []
+    fuller = replace(context, book=replace(unsure, high=(100, 100, 500, 100, 100)))
+    (refused,) = GATE.review_orders([buy], fuller, plan)[1]
+    assert {reason.code for reason in refused.reasons} == {C.ORDER_CASH_RESERVE}
 
 
 def test_every_reason_code_is_explained_and_follows_the_pattern():
     assert set(EXPLANATIONS) == set(ReasonCode)
     categories = {code.split("_")[0] for code in ReasonCode}
-    assert categories == {"TARGET", "BOOK", "BREAKER", "LIMIT", "RELAXED", "ALERT", "ORDER"}
+    assert categories == {"TARGET", "BOOK", "BREAKER", "LIMIT", "RELAXED", "ALERT", "PLAN", "ORDER"}
     assert all(code.value == code.name for code in ReasonCode)
 
 

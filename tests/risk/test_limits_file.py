@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from market.errors import BadInput
-from risk.limits import WIRED, RiskLimits, load_limits
+from risk.limits import REPLAY_ONLY_FALSE, RiskLimits, load_limits
 from risk.schema import PositionLimits
+from risk.wiring import WIRED
 
 SHIPPED = Path(__file__).resolve().parents[2] / "production" / "config" / "risk_limits.yaml"
 
@@ -35,13 +36,14 @@ def test_the_shipped_file_is_the_defaults_in_every_mode(mode):
 
 def test_the_shipped_file_has_every_wired_key_and_no_other():
     content = yaml.safe_load(SHIPPED.read_text())
-    keys = {f"{s}.{k}" for s, values in content.items() if s not in ("paper", "live") for k in values}
+    keys = {f"{s}.{k}" for s, values in content.items() for k in values}
     assert keys == WIRED
 
 
 def test_every_line_of_the_shipped_file_explains_its_key():
     lines = [line for line in SHIPPED.read_text().splitlines() if line.startswith("  ") and ":" in line]
-    bare = [line for line in lines if "#" not in line and "pause_duration_hours" not in line]
+    plain = ("pause_duration_hours", "enable_auto_liquidate", "confirm_auto_liquidate")
+    bare = [line for line in lines if "#" not in line and not any(key in line for key in plain)]
     assert bare == []
 
 
@@ -106,12 +108,34 @@ def test_every_line_of_the_shipped_file_explains_its_key():
         ),
         ("position_limits: 0.3", "position_limits: 0.3: must be a section with keys"),
         (
-            "monitoring: {log_all_trades: true}",
-            "monitoring.log_all_trades: is not enforced by this version; remove it",
+            "monitoring: {log_all_trades: false}",
+            "monitoring.log_all_trades: false: must be true; it cannot be switched off",
         ),
         (
-            "live: {daily_approval_required: true}",
-            "live.daily_approval_required: is not enforced by this version; remove it",
+            "emergency: {enable_auto_liquidate: true}",
+            "emergency.enable_auto_liquidate: true: must be set together with emergency.confirm_auto_liquidate; "
+            "one key alone does nothing",
+        ),
+        (
+            "emergency: {confirm_auto_liquidate: true}",
+            "emergency.confirm_auto_liquidate: true: must be set together with emergency.enable_auto_liquidate",
+        ),
+        (
+            "emergency: {contacts: ['tgram://123:token/456']}",
+            "emergency.contacts: 'tgram://123:token/456': must be e-mail addresses or telephone numbers",
+        ),
+        ("emergency: {contacts: [5]}", "emergency.contacts: [5]: must be a list of texts"),
+        (
+            "alerts: {negative_days_threshold: 2.5}",
+            "alerts.negative_days_threshold: 2.5: must be a whole number at least 1 and at most 250",
+        ),
+        (
+            "recovery: {rollback_if_loss_exceeds: 15}",
+            "recovery.rollback_if_loss_exceeds: 15: must be a number above 0 and at most 1",
+        ),
+        (
+            "execution: {max_orders_per_second: 0}",
+            "execution.max_orders_per_second: 0: must be a whole number at least 1 and at most 1000",
         ),
         ("position_limits: {min_cash_reserve: 0.1, min_cash_reserve: 0.0}", "min_cash_reserve: this key is there twice"),
         ("", "content: must be sections with keys"),
@@ -151,8 +175,8 @@ def test_a_missing_file_is_refused(tmp_path):
         load_limits(tmp_path / "absent.yaml", mode="paper")
 
 
-@pytest.mark.parametrize("key", ["circuit_breakers.enabled", "recovery.require_manual_approval"])
-def test_breakers_and_approval_can_be_switched_off_for_replay_alone(tmp_path, key):
+@pytest.mark.parametrize("key", REPLAY_ONLY_FALSE)
+def test_protections_can_be_switched_off_for_replay_alone(tmp_path, key):
     section, name = key.split(".")
     text = f"{section}: {{{name}: false}}"
     assert getattr(getattr(load(tmp_path, text), section), name) is False
@@ -182,11 +206,25 @@ def test_limits_that_a_universe_cannot_meet_are_refused_when_it_is_known():
         RiskLimits().check_universe(20)
 
 
-def test_a_key_that_nothing_enforces_has_no_default_that_looks_like_a_limit():
-    for section, field in RiskLimits.model_fields.items():
-        for key, declared in field.annotation.model_fields.items():
-            if f"{section}.{key}" not in WIRED:
-                assert declared.default is None, f"{section}.{key}"
+def test_every_key_of_the_schema_is_enforced_somewhere_and_says_what_it_does():
+    leaves = {
+        f"{section}.{key}": declared
+        for section, field in RiskLimits.model_fields.items()
+        for key, declared in field.annotation.model_fields.items()
+    }
+    assert set(leaves) == WIRED
+    assert [key for key, declared in leaves.items() if not declared.description] == []
+
+
+def test_liquidation_takes_two_keys(tmp_path):
+    both = load(tmp_path, "emergency: {enable_auto_liquidate: true, confirm_auto_liquidate: true}", "paper")
+    assert both.emergency.liquidates and both.emergency.liquidate_if_loss_exceeds == 0.30
+    assert not RiskLimits().emergency.liquidates
+
+
+def test_contacts_are_addresses_without_secrets(tmp_path):
+    text = "emergency: {contacts: ['owner@example.org', '+91 98 7654 3210']}"
+    assert load(tmp_path, text).emergency.contacts == ("owner@example.org", "+91 98 7654 3210")
 
 
 def test_the_budget_is_the_smaller_of_cash_reserve_and_leverage():

@@ -7,13 +7,16 @@ from datetime import date
 import pytest
 
 from market.money import Paise, rupees
-from risk.approval import ProposedOrder, Side
+from risk.approval import ApprovedPlan, ProposedOrder, Side
 from risk.gate import Book, Gate, OrderContext
 from risk.limits import RiskLimits
+from risk.order_checks import Batch, OrderRules
 from risk.reasons import ReasonCode
+from risk.schema import Execution
 
 SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN")
-GATE = Gate(RiskLimits())
+LIMITS = RiskLimits()
+GATE = Gate(LIMITS)
 C = ReasonCode
 
 
@@ -67,12 +70,30 @@ def buy(quantity: int = 10, price: float = 1_000, **changes: object) -> Proposed
     return order(Side.BUY, quantity, price, **changes)
 
 
-def why(*orders: ProposedOrder, at: OrderContext | None = None) -> list[set[ReasonCode]]:
-    """Reasons per order, in sequence; an approved order has none."""
-    approved, refused = GATE.review_orders(orders, at or context())
-    against = {r.order.tag: {reason.code for reason in r.reasons} for r in refused}
-    assert len(approved) + len(refused) == len(orders)
-    return [against.get(o.tag, set()) for o in orders]
+def why(
+    *orders: ProposedOrder,
+    at: OrderContext | None = None,
+    plan: ApprovedPlan | None = None,
+    limits: RiskLimits = LIMITS,
+) -> list[set[ReasonCode]]:
+    """Reasons per order, in sequence; an order that passes has none, and counts for those after it."""
+    batch = Batch(OrderRules(limits), at or context(), plan)
+    found = []
+    for one in orders:
+        reasons = batch.check(one)
+        found.append({reason.code for reason in reasons})
+        if not reasons:
+            batch.take(one)
+    return found
+
+
+def plan(after: dict[str, int], at: OrderContext, *, leaves: bool = False) -> ApprovedPlan:
+    """The plan that takes these symbols to so many shares and leaves the others alone."""
+    book = at.book
+    wanted = [after.get(symbol, held) for symbol, held in zip(book.symbols, book.quantities, strict=True)]
+    made = GATE.approve_plan("plan", book, wanted, leaves=leaves)
+    assert isinstance(made, ApprovedPlan), made
+    return made
 
 
 def test_an_ordinary_purchase_and_sale_pass():
@@ -113,11 +134,13 @@ def test_all_reasons_are_reported_not_the_first():
     }  # fmt: skip
 
 
-def test_a_halt_stops_every_order_and_a_flatten_lets_sales_out():
+def test_a_halt_stops_every_order_and_an_exit_lets_sales_out():
     assert why(buy(), sell(), at=context(halted=True))[0] == {C.ORDER_HALTED}
     assert C.ORDER_HALTED in why(sell(), at=context(halted=True))[0]
-    flatten = context(halted=True, flatten=True)
-    assert why(sell(), at=flatten) == [set()] and why(buy(), at=flatten) == [{C.ORDER_HALTED}]
+    halted = context(halted=True)
+    leaving = plan({"SBIN": 0}, halted, leaves=True)
+    assert why(sell(), at=halted, plan=leaving) == [set()]
+    assert why(buy(), at=halted, plan=leaving) == [{C.ORDER_HALTED, C.ORDER_BEYOND_PLAN}]
 
 
 def test_small_orders_are_refused_except_for_safety():
@@ -126,8 +149,8 @@ def test_small_orders_are_refused_except_for_safety():
     assert why(buy(9, 100), at=at) == [{C.ORDER_TOO_SMALL}]
     assert why(sell(4, 100), at=at) == [{C.ORDER_TOO_SMALL}]
     assert why(sell(5, 100), at=at) == [set()], "all that is held"
-    flatten = context(book=cheap, sellable={"SBIN": 5}, flatten=True)
-    assert why(sell(4, 100), at=flatten) == [set()]
+    leaving = plan({"SBIN": 0}, at, leaves=True)
+    assert why(sell(4, 100), at=at, plan=leaving) == [set()], "part of an exit"
     heavy = book(quantities=(200, 200, 5_000), prices=(rupees(1_000), rupees(1_000), rupees(100)))
     assert why(sell(4, 100), at=context(book=heavy, sellable={"SBIN": 5_000})) == [set()], "an excess position"
     full = book(quantities=(380, 380, 2_000), prices=(rupees(1_000), rupees(1_000), rupees(100)))
@@ -183,8 +206,7 @@ def test_turnover_of_the_day_stops_purchases_but_never_sales():
 
 def test_a_tag_is_used_once():
     assert why(buy(tag="A1"), at=context(tags_used={"A1"})) == [{C.ORDER_TAG_USED}]
-    approved, refused = GATE.review_orders([buy(tag="B1"), buy(tag="B1")], context())
-    assert len(approved) == 1 and [r.code for r in refused[0].reasons] == [C.ORDER_TAG_USED]
+    assert why(buy(tag="B1"), buy(tag="B1")) == [set(), {C.ORDER_TAG_USED}]
 
 
 def test_one_plan_does_not_buy_and_sell_the_same_name():
@@ -192,12 +214,43 @@ def test_one_plan_does_not_buy_and_sell_the_same_name():
 
 
 def test_orders_beyond_the_approved_plan_are_refused_slices_of_it_are_not():
-    at = context(remaining={"SBIN": 100, "HDFCBANK": -20})
-    assert why(buy(60), buy(40), buy(1), at=at) == [set(), set(), {C.ORDER_BEYOND_PLAN}]
-    assert why(sell(21, symbol="HDFCBANK"), at=at) == [{C.ORDER_BEYOND_PLAN}]
-    assert why(sell(20, symbol="HDFCBANK"), at=at) == [set()]
-    assert C.ORDER_BEYOND_PLAN in why(sell(10), at=at)[0], "the plan buys this one"
-    assert why(buy(10, symbol="ICICIBANK"), at=at) == [{C.ORDER_BEYOND_PLAN}], "not in the plan at all"
+    at = context()
+    mine = plan({"SBIN": 300, "HDFCBANK": 180}, at)
+    assert why(buy(60), buy(40), buy(1), at=at, plan=mine) == [set(), set(), {C.ORDER_BEYOND_PLAN}]
+    assert why(sell(21, symbol="HDFCBANK"), at=at, plan=mine) == [{C.ORDER_BEYOND_PLAN}]
+    assert why(sell(20, symbol="HDFCBANK"), at=at, plan=mine) == [set()]
+    assert C.ORDER_BEYOND_PLAN in why(sell(10), at=at, plan=mine)[0], "the plan buys this one"
+    assert why(buy(10, symbol="ICICIBANK"), at=at, plan=mine) == [{C.ORDER_BEYOND_PLAN}], "not in the plan at all"
+
+
+def test_what_is_on_its_way_is_no_longer_left_of_the_plan():
+    at = context(open_buys={"SBIN": 60})
+    mine = plan({"SBIN": 300}, at)
+    assert why(buy(41), at=at, plan=mine) == [{C.ORDER_BEYOND_PLAN}] and why(buy(40), at=at, plan=mine) == [set()]
+
+
+def test_an_order_of_another_plan_is_refused():
+    at = context()
+    mine = plan({"SBIN": 300}, at)
+    assert why(buy(plan_id="other"), at=at, plan=mine) == [{C.PLAN_OTHER}]
+
+
+def test_a_session_has_only_so_many_orders():
+    few = RiskLimits(execution=Execution(max_orders_per_day=3))
+    assert why(buy(), buy(), at=context(orders_today=1), limits=few) == [set(), set()]
+    assert why(buy(), buy(), at=context(orders_today=2), limits=few) == [set(), {C.ORDER_DAILY_COUNT}]
+    assert why(sell(), at=context(orders_today=3), limits=few) == [{C.ORDER_DAILY_COUNT}]
+
+
+def test_a_limit_outside_the_exchanges_band_is_refused():
+    band = {"SBIN": (rupees(990), rupees(1_010))}
+    assert why(buy(price=1_010), sell(price=990), at=context(bands=band)) == [set(), {C.ORDER_BOTH_SIDES}]
+    assert why(buy(price=1_010.1), at=context(bands=band)) == [{C.ORDER_PRICE_BAND}]
+    assert why(sell(price=989.9), at=context(bands=band)) == [{C.ORDER_PRICE_BAND}]
+
+
+def test_outside_continuous_trading_nothing_is_sent():
+    assert why(buy(), buy(symbol="HDFCBANK"), at=context(closed={"SBIN"})) == [{C.ORDER_SESSION_CLOSED}, set()]
 
 
 def test_an_unknown_outcome_blocks_its_symbol_only():

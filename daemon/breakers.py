@@ -1,0 +1,119 @@
+"""Circuit breakers in the running daemon: what the board measured becomes a trip or a release, on record.
+
+The fold measures (`State`); this handler looks at the result after everything that may have moved it, and says so in a
+record, and only the fold of that record latches or releases. So a recovery latches what was latched, whatever the limits
+file says by then.
+
+A model that lost too much is taken back here, and a liquidation is set going. Unknown equity has a deadline of its own,
+kept by a timer, since no bar may come to ask.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from daemon.alarms import alarm
+from daemon.bus import Bus, Envelope, Output
+from daemon.effects import Alert, RollBack, SetTimer
+from daemon.messages import (
+    BarsRejected,
+    BreakerReleased,
+    BreakerTripped,
+    DaemonStarted,
+    ExitDue,
+    OrderReports,
+    ReadingDue,
+    RollbackDecided,
+    SessionOpened,
+    TargetProposed,
+)
+from daemon.state import State
+from market.bar import BarBatch
+from risk.breakers import liquidation, model_loss
+from risk.breakers.board import UNKNOWN_EQUITY_DEADLINE_NS
+from risk.reasons import Reason, ReasonCode
+from risk.schema import RiskLimits
+
+# After these the account, or what is known of it, may have moved.
+_ASKED_AFTER: Final = (
+    BarBatch,
+    BarsRejected,
+    BreakerReleased,
+    DaemonStarted,
+    OrderReports,
+    ReadingDue,
+    SessionOpened,
+    TargetProposed,
+)
+_TIMER: Final = "unknown-equity"
+
+
+class BreakerKeeper:
+    """Turns verdicts into records."""
+
+    def __init__(self, state: State, limits: RiskLimits) -> None:
+        self.state = state
+        self.limits = limits
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        for kind in _ASKED_AFTER:
+            bus.handle(kind, self.judge)
+        bus.handle(BreakerTripped, self.on_tripped)
+
+    def judge(self, _: Any, envelope: Envelope) -> list[Output] | None:
+        """Return what is to be released, or else what has tripped; and keep the deadline of an unknown equity."""
+        state = self.state
+        board = state.board
+        if board is None:
+            return None
+        if board.latches:
+            free = board.releasable(envelope.at_ns)
+            if free:
+                who = tuple([latch.approved_by for latch in board.latches if latch.name in free])
+                detail = f"{', '.join(free)}: the pause is over"
+                # Its own record is judged next: what is still over a limit trips again at once.
+                return [
+                    BreakerReleased(names=free, approved_by=who),
+                    Alert("warning", "breaker.released", detail),
+                ]
+        outputs: list[Output] = []
+        for verdict in (state.data_health.verdict, state.model_health.verdict):
+            if verdict.tripped and verdict.name not in board.latched:
+                name, used, limit = verdict.name, verdict.used, verdict.limit
+                outputs.append(BreakerTripped(name=name, used=used, limit=limit, detail=verdict.detail))
+        for trip in board.due(envelope.at_ns):
+            outputs.append(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit, detail=trip.detail))
+        since = board.unknown_since_ns
+        if since is not None and state.session is not None:
+            due = ReadingDue(session=state.session)
+            if since + UNKNOWN_EQUITY_DEADLINE_NS > envelope.at_ns:
+                outputs.append(SetTimer(_TIMER, since + UNKNOWN_EQUITY_DEADLINE_NS, due))
+        return outputs or None
+
+    def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output]:
+        """Tell people, and do what this breaker is for beyond pausing."""
+        reason = Reason(ReasonCode.BREAKER_LATCHED, message.detail, message.used, message.limit, message.name)
+        detail = f"{message.name}: {message.used:.4f} of {message.limit:.4f}"
+        outputs: list[Output] = [
+            alarm("error", (reason,), self.limits),
+            Alert("error", "breaker.tripped", detail),
+        ]
+        if message.name == model_loss.NAME:
+            outputs += self._roll_back(message)
+        if message.name == liquidation.NAME and self.state.session is not None:
+            outputs.append(ExitDue(session=self.state.session, why=detail))
+        return outputs
+
+    def _roll_back(self, message: BreakerTripped) -> list[Output]:
+        model = self.state.model
+        before = [version for version in self.state.models if version and version != model]
+        back_to = before[-1] if before else ""
+        outputs: list[Output] = [RollbackDecided(model=model, back_to=back_to, used=message.used, limit=message.limit)]
+        if back_to:
+            outputs.append(RollBack(back_to))
+        else:
+            outputs.append(
+                Alert("error", "model.no_rollback", f"{model} lost too much and there is no model before it")
+            )
+        return outputs

@@ -1,0 +1,127 @@
+"""Exits: selling everything under the gate's exit rules, when a liquidation is latched.
+
+An exit is a plan like any other: frozen, sealed by the gate, journaled, each order sent once. It sells what can be sold
+and buys nothing; a latched breaker does not hold it back, a person's stop does. What it could not sell is tried again a
+minute after it closed, and in the next session, until nothing is left or a person has approved going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from daemon.agenda import decision_id
+from daemon.bus import Bus, Envelope, Output
+from daemon.effects import Alert, SetTimer
+from daemon.messages import Decided, ExitDue, Move, Outcome, PlanClosed, Reconciled, Resumed, SessionOpened
+from daemon.settings import DaemonSettings
+from daemon.state import State
+from risk.approval import ApprovedPlan
+from risk.breakers import liquidation
+from risk.gate import Book, Gate
+
+# The opening minutes have the widest spreads; a plan that could not sell is tried again after this long.
+AFTER_OPEN_NS: Final = 5 * 60 * 10**9
+AGAIN_NS: Final = 60 * 10**9
+_TIMER: Final = "exit"
+
+
+class Exits:
+    """Handles a latched liquidation."""
+
+    def __init__(
+        self,
+        state: State,
+        gate: Gate,
+        settings: DaemonSettings,
+        book: Callable[[Envelope], Book | None],
+        keep: Callable[[ApprovedPlan], None],
+    ) -> None:
+        self.state = state
+        self.gate = gate
+        self.settings = settings
+        self._book = book
+        self._keep = keep
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        bus.handle(ExitDue, self.on_due)
+        bus.handle(SessionOpened, self.on_session_opened)
+        bus.handle(PlanClosed, self.on_plan_closed)
+        bus.handle(Resumed, self.on_going_on)
+        bus.handle(Reconciled, self.on_going_on)
+
+    def latched(self) -> bool:
+        """Return whether everything is to be sold: the liquidation is latched and nobody has approved going on."""
+        board = self.state.board
+        return board is not None and any(
+            latch.name == liquidation.NAME and not latch.approved for latch in board.latches
+        )
+
+    def _again(self, at_ns: int) -> list[Output]:
+        session = self.state.session
+        assert session is not None
+        return [SetTimer(_TIMER, at_ns, ExitDue(session=session, why="what is left of the liquidation"))]
+
+    def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> list[Output] | None:
+        """Go on in a new session, once the opening minutes are over."""
+        if not self.latched():
+            return None
+        return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
+
+    def on_going_on(self, _: Resumed | Reconciled, envelope: Envelope) -> list[Output] | None:
+        """Go on after a person's stop was lifted, or after a restart."""
+        return self._again(envelope.at_ns + AGAIN_NS) if self.latched() and self.state.session_open else None
+
+    def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
+        """Try again what an exit left."""
+        if not message.residuals or not self.latched() or not self.state.session_open:
+            return None
+        return self._again(envelope.at_ns + AGAIN_NS)
+
+    def on_due(self, message: ExitDue, envelope: Envelope) -> list[Output] | None:
+        """Make the plan that sells what can be sold now."""
+        state = self.state
+        if not self.latched() or message.session != state.session or not state.session_open:
+            return None
+        running = any(run.plan.exit and not run.closed for run in state.runs.values())
+        if state.halts or not state.reconciled_clean or running:
+            return None
+        book = self._book(envelope)
+        if book is None:
+            return self._again(envelope.at_ns + AGAIN_NS)
+        after = tuple([0 if free else held for held, free in zip(book.quantities, book.tradable, strict=True)])
+        moves = tuple(
+            [
+                Move(symbol=symbol, before=held, after=left, reference=price)
+                for symbol, held, left, price in zip(book.symbols, book.quantities, after, book.prices, strict=True)
+                if held != left
+            ]
+        )
+        if not moves:
+            return self._again(envelope.at_ns + AGAIN_NS) if any(book.quantities) else None
+        count = sum(1 for run in state.runs.values() if run.plan.exit)
+        identity = decision_id(self.settings.portfolio, message.session, f"exit{count + 1}")
+        plan = self.gate.approve_plan(identity, book, after, leaves=True)
+        if not isinstance(plan, ApprovedPlan):
+            detail = "; ".join(reason.text for reason in plan.reasons)
+            return [Alert("error", "exit.refused", detail), *self._again(envelope.at_ns + AGAIN_NS)]
+        self._keep(plan)
+        return [
+            Decided(
+                decision_id=identity,
+                session=message.session,
+                slot=f"exit{count + 1}",
+                outcome=Outcome.APPROVED,
+                strategy="liquidation",
+                model=state.model,
+                equity=book.equity,
+                cash=book.cash,
+                approved=tuple([left * price / book.equity for left, price in zip(after, book.prices, strict=True)]),
+                moves=moves,
+                reasons=(message.why,),
+                limits_version=plan.limits_version,
+                priced_at_ns=book.priced_at_ns,
+                exit=True,
+            )
+        ]
