@@ -166,7 +166,7 @@ def build_core(
     BreakerKeeper(state, limits).wire(bus)
     decider.wire(bus)
     executor.wire(bus)
-    Exits(state, gate, settings, decider.book, decider.keep).wire(bus)
+    Exits(state, gate, settings, decider, executor).wire(bus)
     Reconciler(state).wire(bus)
     operator.wire(bus)
     Alarms(state, limits).wire(bus)

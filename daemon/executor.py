@@ -132,7 +132,7 @@ class Executor:
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
         moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
         if moves:
-            moves = self._tradable(moves, envelope)
+            moves = self.tradable(moves, envelope)
         if not moves:
             return self._after(run, phase, envelope)
         now = self._decider.book(envelope)
@@ -227,7 +227,8 @@ class Executor:
             quantities = scaled_to(quantities, references, self.gate.turnover_left(book))
             cash = spendable(self.available_cash())
             quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
-        biggest = Paise(int(min(run.plan.equity, book.equity) * execution.max_order_fraction))
+        fraction = min(execution.max_order_fraction, self.gate.limits.execution.max_order_size_percent)
+        biggest = Paise(int(min(run.plan.equity, book.equity) * fraction))
         plan_id = run.plan.decision_id
         proposals = []
         for move, quantity, limit in zip(moves, quantities, limits, strict=True):
@@ -244,7 +245,7 @@ class Executor:
                 taken += order.remaining * order.limit
         return Paise(max(0, self.state.account.available - taken))
 
-    def _tradable(self, moves: list[Move], envelope: Envelope) -> list[Move]:
+    def tradable(self, moves: list[Move], envelope: Envelope) -> list[Move]:
         """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
         open_for = {
             derivatives: self.calendar.phase(envelope.at_ns, derivatives=derivatives) is MarketPhase.CONTINUOUS

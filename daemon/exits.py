@@ -2,17 +2,19 @@
 
 An exit is a plan like any other: frozen, sealed by the gate, journaled, each order sent once. It sells what can be sold
 and buys nothing; a latched breaker does not hold it back, a person's stop does. What it could not sell is tried again a
-minute after it closed, and in the next session, until nothing is left or a person has approved going on.
+minute after it closed, and in the next session, until nothing is left or the latch is released. An approval alone does
+not end it: it says that trading may go on after the pause, not that the rest may be kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from daemon.agenda import decision_id
 from daemon.bus import Bus, Envelope, Output
+from daemon.decision import Decider
 from daemon.effects import Alert, SetTimer
+from daemon.executor import Executor
 from daemon.messages import Decided, ExitDue, Move, Outcome, PlanClosed, Reconciled, Resumed, SessionOpened
 from daemon.settings import DaemonSettings
 from daemon.state import State
@@ -30,18 +32,13 @@ class Exits:
     """Handles a latched liquidation."""
 
     def __init__(
-        self,
-        state: State,
-        gate: Gate,
-        settings: DaemonSettings,
-        book: Callable[[Envelope], Book | None],
-        keep: Callable[[ApprovedPlan], None],
+        self, state: State, gate: Gate, settings: DaemonSettings, decider: Decider, executor: Executor
     ) -> None:
         self.state = state
         self.gate = gate
         self.settings = settings
-        self._book = book
-        self._keep = keep
+        self.decider = decider
+        self.executor = executor
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -52,11 +49,9 @@ class Exits:
         bus.handle(Reconciled, self.on_going_on)
 
     def latched(self) -> bool:
-        """Return whether everything is to be sold: the liquidation is latched and nobody has approved going on."""
+        """Return whether everything is to be sold."""
         board = self.state.board
-        return board is not None and any(
-            latch.name == liquidation.NAME and not latch.approved for latch in board.latches
-        )
+        return board is not None and liquidation.NAME in board.latched
 
     def _again(self, at_ns: int) -> list[Output]:
         session = self.state.session
@@ -74,8 +69,8 @@ class Exits:
         return self._again(envelope.at_ns + AGAIN_NS) if self.latched() and self.state.session_open else None
 
     def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
-        """Try again what an exit left."""
-        if not message.residuals or not self.latched() or not self.state.session_open:
+        """Look again after each plan: what it left, and what could not be sold before."""
+        if not self.latched() or not self.state.session_open:
             return None
         return self._again(envelope.at_ns + AGAIN_NS)
 
@@ -87,26 +82,27 @@ class Exits:
         running = any(run.plan.exit and not run.closed for run in state.runs.values())
         if state.halts or not state.reconciled_clean or running:
             return None
-        book = self._book(envelope)
+        book = self.decider.book(envelope)
         if book is None:
             return self._again(envelope.at_ns + AGAIN_NS)
-        after = tuple([0 if free else held for held, free in zip(book.quantities, book.tradable, strict=True)])
-        moves = tuple(
-            [
-                Move(symbol=symbol, before=held, after=left, reference=price)
-                for symbol, held, left, price in zip(book.symbols, book.quantities, after, book.prices, strict=True)
-                if held != left
-            ]
-        )
+        held = self._held(book, envelope)
+        if not held:
+            return None  # nothing is left, or nothing can be sold before the next session
+        free = dict(zip(book.symbols, book.tradable, strict=True))
+        moves = [move for move in held if free[move.symbol]]
         if not moves:
-            return self._again(envelope.at_ns + AGAIN_NS) if any(book.quantities) else None
+            return self._again(envelope.at_ns + AGAIN_NS)
+        sold = {move.symbol for move in moves}
+        after = tuple(
+            [0 if symbol in sold else shares for symbol, shares in zip(book.symbols, book.quantities, strict=True)]
+        )
         count = sum(1 for run in state.runs.values() if run.plan.exit)
         identity = decision_id(self.settings.portfolio, message.session, f"exit{count + 1}")
         plan = self.gate.approve_plan(identity, book, after, leaves=True)
         if not isinstance(plan, ApprovedPlan):
             detail = "; ".join(reason.text for reason in plan.reasons)
             return [Alert("error", "exit.refused", detail), *self._again(envelope.at_ns + AGAIN_NS)]
-        self._keep(plan)
+        self.decider.keep(plan)
         return [
             Decided(
                 decision_id=identity,
@@ -118,10 +114,19 @@ class Exits:
                 equity=book.equity,
                 cash=book.cash,
                 approved=tuple([left * price / book.equity for left, price in zip(after, book.prices, strict=True)]),
-                moves=moves,
+                moves=tuple(moves),
                 reasons=(message.why,),
                 limits_version=plan.limits_version,
                 priced_at_ns=book.priced_at_ns,
                 exit=True,
             )
         ]
+
+    def _held(self, book: Book, envelope: Envelope) -> list[Move]:
+        """Return the sale of everything that is held and whose market is open now."""
+        moves = [
+            Move(symbol=symbol, before=held, after=0, reference=price)
+            for symbol, held, price in zip(book.symbols, book.quantities, book.prices, strict=True)
+            if held
+        ]
+        return self.executor.tradable(moves, envelope) if moves else moves

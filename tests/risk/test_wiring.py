@@ -1,7 +1,7 @@
-"""Configured is wired: for every key that the file may set, crossing it changes what the code does.
+"""Keys of the limits in the risk room alone: crossing one changes what its own code answers.
 
-The list of keys is `WIRED`, which the enforcing modules declare. A key without a crossing here fails, so does a
-crossing without a key.
+The whole daemon under every key is in tests/simulation/test_every_limit_is_wired.py; here a mistake shows in the module
+that made it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from market.money import rupees
 from risk.approval import ProposedOrder, Side
 from risk.breakers.board import BreakerBoard, PositionReading, Reading
 from risk.gate import Book, Gate, OrderContext, TargetApproval
-from risk.limits import EXTERNALLY_ENFORCED, WIRED, RiskLimits, load_limits
+from risk.limits import RiskLimits, load_limits
+from risk.order_checks import Batch, OrderRules
 from risk.reasons import ReasonCode
+from risk.wiring import ALWAYS_ON, EXTERNALLY_ENFORCED, WIRED, enforced_by
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN", "KOTAKBANK", "AXISBANK")
@@ -59,8 +61,7 @@ def refuses(code: ReasonCode, *, quantity: int = 10, price: float = 1_000, halte
         context = OrderContext(
             book=book(), available=rupees(250_000), sellable={}, priced_not_before_ns=0, halted=halted
         )
-        _, refused = Gate(limits).review_orders([order], context)
-        return bool(refused) and code in {reason.code for reason in refused[0].reasons}
+        return code in {reason.code for reason in Batch(OrderRules(limits), context).check(order)}
 
     return observe
 
@@ -123,7 +124,7 @@ CROSSINGS: dict[str, tuple[Any, Any, Callable[[RiskLimits], bool]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", sorted(WIRED - set(EXTERNALLY_ENFORCED) - {"emergency.emergency_stop_enabled"}))
+@pytest.mark.parametrize("key", sorted(CROSSINGS))
 def test_crossing_the_limit_changes_behaviour(key):
     kept, crossed, shows = CROSSINGS[key]
     assert not shows(with_key(key, kept)), f"{key} = {kept} already shows"
@@ -143,10 +144,15 @@ def test_every_crossing_is_of_a_wired_key():
     assert set(CROSSINGS) <= WIRED
 
 
-@pytest.mark.parametrize("key", sorted(WIRED))
-def test_a_wired_key_is_in_the_schema(key):
-    section, name = key.split(".")
-    assert name in type(getattr(RiskLimits(), section)).model_fields
+def test_every_wired_key_is_in_the_schema_and_names_its_place():
+    leaves = {
+        f"{section}.{key}"
+        for section, field in RiskLimits.model_fields.items()
+        for key in field.annotation.model_fields
+    }
+    assert leaves == WIRED == set(enforced_by())
+    assert not set(EXTERNALLY_ENFORCED) & set(ALWAYS_ON)
+    assert enforced_by()["circuit_breakers.max_drawdown_percent"] == "risk.breakers.drawdown"
 
 
 @pytest.mark.parametrize(("key", "place"), sorted(EXTERNALLY_ENFORCED.items()))
