@@ -181,16 +181,21 @@ def _rate(rows: _Rows, session: date) -> int:
 class DeliveryCharges:
     """The dated table of levies, with one broker's own charges."""
 
-    __slots__ = ("_brokerage", "_by_date", "_by_period", "_depository", "_starts")
+    __slots__ = ("_assume_earliest", "_brokerage", "_by_date", "_by_period", "_depository", "_starts")
 
-    def __init__(self, *, depository: _Rows = DEPOSITORY, brokerage: int = 0) -> None:
-        """`depository` are dated rows in paise; `brokerage` is in units of 1e-9 of the value (0.1 % = 1,000,000)."""
+    def __init__(self, *, depository: _Rows = DEPOSITORY, brokerage: int = 0, assume_earliest: bool = False) -> None:
+        """`depository` are dated rows in paise; `brokerage` is in units of 1e-9 of the value (0.1 % = 1,000,000).
+
+        `assume_earliest` gives sessions before `COVERED_FROM` that day's rates: an assumption, for stress runs over old
+        crashes alone, and whoever asks for it has to say so in what it reports.
+        """
         if brokerage < 0 or not depository or any(amount < 0 for _, amount in depository):
             raise BadInput("charges: brokerage and depository charge must be zero or more")
         if depository[0][0] > COVERED_FROM:
             raise BadInput(f"charges: the depository charge begins on {depository[0][0]}, allowed: by {COVERED_FROM}")
         self._depository = tuple(sorted(depository))
         self._brokerage = brokerage
+        self._assume_earliest = assume_earliest
         self._by_date: dict[date, ChargeRates] = {}
         # Rates hold from one of these dates to the next; a period is the number of them that have passed.
         tables = (STT, EXCHANGE, IPFT, SEBI, TAX, STAMP_BUY, STAMP_SELL, self._depository)
@@ -202,14 +207,23 @@ class DeliveryCharges:
         """Return the charges of the default broker: no brokerage, Rs 15.34 per symbol and selling day."""
         return cls()
 
+    def assumed_before(self, first: date) -> date | None:
+        """Return the day before which a run that starts on `first` rests on assumed rates; None when it does not."""
+        return COVERED_FROM if self._assume_earliest and first < COVERED_FROM else None
+
     def on(self, session: date) -> ChargeRates:
-        """Return the rates of a session. Raises BadInput outside the table's coverage: a rate is never guessed."""
+        """Return the rates of a session. Raises BadInput outside the table's coverage: a rate is never guessed.
+
+        With `assume_earliest`, sessions before the coverage have the rates of its first day.
+        """
         rates = self._by_date.get(session)
         if rates is None:
             rates = self._by_date[session] = self._look_up(session)
         return rates
 
     def _look_up(self, session: date) -> ChargeRates:
+        if self._assume_earliest:
+            session = max(session, COVERED_FROM)
         if not COVERED_FROM <= session <= COVERED_UNTIL:
             raise BadInput(f"charges: no rates for {session}, allowed: {COVERED_FROM} to {COVERED_UNTIL}")
         period = bisect_right(self._starts, session)

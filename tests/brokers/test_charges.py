@@ -142,3 +142,23 @@ def test_fractions_serve_code_that_computes_in_floats() -> None:
     rates = TABLE.on(TODAY)
     assert rates.buy_fraction == pytest.approx(0.001187406)
     assert rates.sell_fraction == pytest.approx(0.001037406)
+
+
+def test_the_earliest_rates_may_be_assumed_for_older_sessions_and_it_says_so() -> None:
+    assuming = DeliveryCharges(assume_earliest=True)
+    assert assuming.on(date(2008, 10, 24)) == TABLE.on(COVERED_FROM)
+    assert assuming.assumed_before(date(2014, 12, 31)) == COVERED_FROM
+
+
+def test_the_assumption_changes_nothing_that_is_known_and_reaches_no_other_way() -> None:
+    assuming = DeliveryCharges(assume_earliest=True)
+    for day in (COVERED_FROM, date(2017, 7, 1), TODAY):
+        assert assuming.on(day) == TABLE.on(day) and assuming.assumed_before(day) is None
+    with pytest.raises(BadInput, match="no rates for"):
+        assuming.on(COVERED_UNTIL + timedelta(days=1))
+
+
+def test_without_the_assumption_an_older_session_is_still_refused() -> None:
+    assert TABLE.assumed_before(date(2008, 10, 24)) is None
+    with pytest.raises(BadInput, match="no rates for 2008-10-24"):
+        DeliveryCharges().on(date(2008, 10, 24))
