@@ -33,6 +33,11 @@ def test_the_daemon_imports_neither_torch_nor_pandas_nor_pickles():
     assert not loaded & {"torch", "pandas", "stable_baselines3", "gymnasium", "pyarrow", "scipy"}
 
 
+def test_what_trades_does_not_even_load_the_adversaries():
+    loaded = imported_by("import daemon.service, tarazu.paper, tarazu.deployment, tarazu.cli, strategies.baselines")
+    assert not loaded & {"strategies.adversaries", "strategies.face_value", "daemon.stress"}
+
+
 def test_stop_imports_the_standard_library_and_the_command_line_library_alone():
     loaded = imported_by("import tarazu.cli, daemon.latch, daemon.unix_socket, market.errors")
     assert not loaded & {
