@@ -46,7 +46,9 @@ def replay(
     data: Path = typer.Option(..., "--data", help="Daily or intraday bars (long CSV, .gz allowed)."),
     start: datetime = typer.Option(..., "--from", formats=["%Y-%m-%d"], help="First session."),
     end: datetime = typer.Option(..., "--to", formats=["%Y-%m-%d"], help="Last session."),
-    strategy: str | None = typer.Option(None, "--strategy", help="equal_weight, buy_and_hold or inverse_volatility."),
+    strategy: str | None = typer.Option(
+        None, "--strategy", help="equal_weight, buy_and_hold, inverse_volatility, or an adversary (docs/stress.md)."
+    ),
     model: Path | None = typer.Option(None, "--model", help="A model directory."),
     symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: the configured portfolio."),
     cash: float | None = typer.Option(None, "--cash", help="Opening cash in rupees; default: the configured capital."),
@@ -54,6 +56,11 @@ def replay(
     approvals: bool = typer.Option(True, help="Play an operator who approves each tripped breaker; the pause holds."),
     slippage: float | None = typer.Option(
         None, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points; default: configured."
+    ),
+    assume_charges: bool = typer.Option(
+        False,
+        "--assume-charges",
+        help="Play sessions before the charges are known (2015) with the earliest known rates; the result is then an assumption.",
     ),
     root: Path = Root,
     as_json: bool = AsJson,
@@ -70,6 +77,7 @@ def replay(
     from market.errors import BadInput
     from market.money import rupees
     from market.store import DailyBars, read_bars
+    from strategies.adversaries import ADVERSARIES, make_adversary
     from tarazu.deployment import Deployment
 
     first, last = _range(start, end)
@@ -90,11 +98,16 @@ def replay(
     if next(iter(played.iter_batches(deployment.calendar)), None) is None:
         raise BadInput(f"{data}: no complete bars of {', '.join(chosen)} between {first} and {last}")
     # Refused here in one line, not in the middle of the run. The calendar reaches back further than the charges.
-    charges = DeliveryCharges.default()
-    for session in deployment.calendar.sessions(first, last):
+    charges = DeliveryCharges(assume_earliest=assume_charges)
+    sessions = deployment.calendar.sessions(first, last)
+    for session in sessions:
         charges.on(session.day)
     daily = bars if isinstance(bars, DailyBars) else None
-    made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=last)
+    if strategy in ADVERSARIES and model is None:
+        # Here alone and in `tarazu stress`: what trades on paper or live does not know their names.
+        made, version = make_adversary(strategy, chosen, settings.look_back), ""
+    else:
+        made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=last)
     history = None
     if daily is not None:
         history = history_message(daily, first, deployment.history_rows)
@@ -114,6 +127,9 @@ def replay(
         journal_path=":memory:" if journal is None else journal,
     )
     answer = result.to_json()
+    assumed = charges.assumed_before(sessions[0].day)
+    if assumed is not None:
+        answer["charges_assumed_before"] = assumed.isoformat()
     typer.echo(json.dumps(answer) if as_json else describe(answer))
 
 
@@ -131,6 +147,10 @@ def describe(answer: dict[str, Any]) -> str:
         f"{answer['wall_seconds']:.2f} s wall, {answer['bars_per_cpu_second']} bars per CPU second",
         f"journal sha256 {answer['journal_sha256']}",
     ]
+    if "charges_assumed_before" in answer:
+        lines.insert(
+            2, f"charges_assumed_before: {answer['charges_assumed_before']} (the rates of that day: an assumption)"
+        )
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from tests.command_line import REPO, daily, said, small_model
 
 COMMANDS = (
     "demo", "data import", "data check", "data update", "train", "validate", "models list", "models show",
-    "models activate", "replay", "paper", "feed", "live", "status", "stop", "approve", "resume", "reload", "report",
+    "models activate", "replay", "stress", "paper", "feed", "live", "status", "stop", "approve", "resume", "reload", "report",
     "doctor",
 )  # fmt: skip
 LAUNCHERS = {
