@@ -20,12 +20,12 @@ from daemon.messages import (
     BreakerReleased,
     BreakerTripped,
     DaemonStarted,
+    Decided,
     ExitDue,
     OrderReports,
     ReadingDue,
     RollbackDecided,
     SessionOpened,
-    TargetProposed,
 )
 from daemon.state import State
 from market.bar import BarBatch
@@ -40,10 +40,10 @@ _ASKED_AFTER: Final = (
     BarsRejected,
     BreakerReleased,
     DaemonStarted,
+    Decided,
     OrderReports,
     ReadingDue,
     SessionOpened,
-    TargetProposed,
 )
 _TIMER: Final = "unknown-equity"
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Protocol
 
-from msgspec.structs import replace
-
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
 from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
@@ -41,7 +39,6 @@ from daemon.messages import (
     ResumePrepared,
     SessionClosed,
     SessionOpened,
-    TargetProposed,
 )
 from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
@@ -137,7 +134,6 @@ class State:
         bus.reduce(BarBatch, self.on_bars)
         bus.reduce(BarsRejected, self.on_bars_rejected)
         bus.reduce(ReadingDue, lambda _, envelope: self._observe(envelope))
-        bus.reduce(TargetProposed, self.on_target)
         bus.reduce(ModelLoaded, self.on_model)
         bus.reduce(SessionClosed, self.on_session_closed)
         bus.reduce(Decided, self.on_decided)
@@ -262,12 +258,7 @@ class State:
 
     def _count_refused(self, detail: str) -> None:
         worst = max(self.view.refused.values(), default=0)
-        self.data_health = replace(self.data_health, count=worst, detail=detail or self.data_health.detail)
-
-    def on_target(self, message: TargetProposed, _: Envelope) -> None:
-        # A strategy that holds has answered; one that failed, was late or said nonsense has not.
-        failed = message.weights is None and not message.detail.startswith("STRATEGY_HOLD")
-        self.model_health = self.model_health.bad(message.detail) if failed else self.model_health.good()
+        self.data_health = self.data_health.bad(detail, count=worst) if worst else self.data_health.good()
 
     def on_model(self, message: ModelLoaded, _: Envelope) -> None:
         if message.accepted:
@@ -325,10 +316,25 @@ class State:
     def on_decided(self, message: Decided, _: Envelope) -> None:
         self.agenda.decided(message)
         self.last_decision = message
+        if not message.exit:
+            self._judge_model(message)
         if message.outcome is Outcome.APPROVED and message.moves:
             self.runs[message.decision_id] = PlanRun(message)
             for move in message.moves:
                 self._reference[message.decision_id, move.symbol] = move.reference
+
+    def _judge_model(self, message: Decided) -> None:
+        """Count answers that are no answers: late, failed, invalid, or refused for what they are.
+
+        A strategy that holds has answered; a decision that was skipped, or refused for the account's state, says nothing.
+        """
+        reason = message.reasons[0] if message.reasons else ""
+        held = message.outcome is Outcome.HOLD and not reason.startswith("STRATEGY_HOLD")
+        refused = message.outcome is Outcome.REFUSED and any(why.startswith("TARGET_") for why in message.reasons)
+        if held or refused:
+            self.model_health = self.model_health.bad(reason)
+        elif message.outcome in (Outcome.APPROVED, Outcome.HOLD):
+            self.model_health = self.model_health.good()
 
     def on_intended(self, message: OrdersIntended, _: Envelope) -> None:
         run = self.runs[message.plan_id]

@@ -167,8 +167,8 @@ class BreakerBoard(msgspec.Struct, frozen=True):
         if since is not None and self.breakers and UNKNOWN_EQUITY not in self.latched:
             waited = at_ns - since
             if waited >= UNKNOWN_EQUITY_DEADLINE_NS:
-                limit, what = UNKNOWN_EQUITY_DEADLINE_NS / 1e9, "seconds without a known equity"
-                trips.append(Trip(UNKNOWN_EQUITY, at_ns, waited / 1e9, limit, what))
+                what = f"{waited / 1e9:.0f} seconds without a known equity"
+                trips.append(Trip(UNKNOWN_EQUITY, at_ns, waited / UNKNOWN_EQUITY_DEADLINE_NS, 1.0, what))
         return tuple(trips)
 
     def latch(self, trip: Trip) -> Self:

@@ -1,7 +1,7 @@
 """Health: what is not a loss and pauses trading all the same: data or a model that cannot be relied on.
 
 Baseline: none; failures in a row are counted, one good answer starts the count again, and so does an approved resume.
-Scope: the whole account. Unit of `limit`: failures in a row. Counted in the fold, latched like any breaker.
+Scope: the whole account. Unit of `limit`: 1, at three failures in a row. Counted in the fold, latched like any breaker.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FAILURES_IN_A_ROW: Final = 3
 
 
 class Health(msgspec.Struct, frozen=True, gc=False):
-    """A count of failures in a row; `limit` 0 means that nobody counts."""
+    """A count of failures in a row; nobody counts what is not `watched`."""
 
     name: str
-    limit: int
+    watched: bool
     count: int = 0
     detail: str = ""
 
@@ -32,22 +32,19 @@ class Health(msgspec.Struct, frozen=True, gc=False):
     def of(cls, limits: RiskLimits) -> tuple[Self, Self]:
         """Return the health of data and of the model, as the limits have them watched."""
         monitoring = limits.monitoring
-        return (
-            cls(DATA_HEALTH, FAILURES_IN_A_ROW if monitoring.check_data_quality else 0),
-            cls(MODEL_HEALTH, FAILURES_IN_A_ROW if monitoring.check_model_health else 0),
-        )
+        return cls(DATA_HEALTH, monitoring.check_data_quality), cls(MODEL_HEALTH, monitoring.check_model_health)
 
-    def bad(self, detail: str) -> Self:
-        """Count a failure."""
-        return type(self)(self.name, self.limit, self.count + 1, detail)
+    def bad(self, detail: str, *, count: int | None = None) -> Self:
+        """Count a failure; `count` says how many there are in a row by now, when somebody else has counted."""
+        if not self.watched:
+            return self
+        return type(self)(self.name, True, self.count + 1 if count is None else count, detail)
 
     def good(self) -> Self:
         """Start again."""
-        return type(self)(self.name, self.limit) if self.count else self
+        return type(self)(self.name, self.watched) if self.count else self
 
     @property
     def verdict(self) -> Verdict:
-        """What the count means; without a limit nothing is used."""
-        if not self.limit:
-            return Verdict(self.name, 0.0, float(FAILURES_IN_A_ROW))
-        return Verdict(self.name, float(self.count), float(self.limit), self.detail)
+        """How much of the patience is used up."""
+        return Verdict(self.name, self.count / FAILURES_IN_A_ROW, 1.0, self.detail)
