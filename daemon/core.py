@@ -15,7 +15,7 @@ from daemon.agenda import Agenda
 from daemon.alarms import Alarms
 from daemon.breakers import BreakerKeeper
 from daemon.bus import Bus, Envelope
-from daemon.clock import Clock, ist, session_day
+from daemon.clock import Clock, session_day
 from daemon.decision import Decider
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
@@ -34,10 +34,10 @@ from daemon.operator import Operator
 from daemon.reconciler import Reconciler
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from daemon.status import Since, status
 from daemon.view import LARGEST_MOVE, screen, without
 from market.bar import BarBatch
 from market.calendar import Calendar
-from market.money import to_rupees
 from risk.breakers.health import FAILURES_IN_A_ROW
 from risk.gate import Gate
 from risk.limits import RiskLimits
@@ -59,69 +59,11 @@ class Core:
     executor: Executor
     decider: Decider
     operator: Operator
-    _condition: str = ""
-    _since_ns: int = 0
+    since: Since
 
     def status(self) -> dict[str, Any]:
         """Return the machine-readable status (design, section 11). Money in rupees."""
-        state, now = self.state, self.clock.now_ns()
-        equity = state.equity()
-        session = state.session
-        condition = self.condition()
-        if condition != self._condition:
-            # Asked after each record, so this is the moment of the change to the record.
-            self._condition, self._since_ns = condition, now
-        host = self.edges.outside.strategy
-        view_age = (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None
-        return {
-            "mode": self.settings.mode,
-            "state": condition,
-            "since": ist(self._since_ns).isoformat(timespec="seconds"),
-            "session": None if session is None else session.isoformat(),
-            "equity": None if equity is None else to_rupees(equity),
-            "cash": to_rupees(state.account.cash),
-            "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
-            "open_orders": len(state.open_orders()),
-            "unknown_orders": len(state.unknown_orders()),
-            "model": host.version or host.strategy.name,
-            "shadow": None,
-            "limits": self._limit_rows(),
-            "breakers": self._breaker_rows(),
-            "halts": dict(sorted(state.halts.items())),
-            "data_age_seconds": view_age,
-            "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,
-            "journal_seq": self.journal.seq,
-            "backlog": self.bus.backlog(),
-            "observer_errors": self.bus.counters.observer_errors,
-            "observer_error": self.bus.counters.observer_error,
-        }
-
-    def _limit_rows(self) -> list[dict[str, Any]]:
-        limits = self.gate.limits.position_limits
-        weights = self.state.weights()
-        equity = self.state.equity()
-        cash = self.state.account.cash / equity if equity else None
-        return [
-            {"name": "max_weight_per_stock", "used": max(weights, default=0.0), "limit": limits.max_weight_per_stock},
-            {"name": "min_weight_per_stock", "used": min(weights, default=0.0), "limit": limits.min_weight_per_stock},
-            {"name": "min_cash_reserve", "used": cash, "limit": limits.min_cash_reserve},
-        ]
-
-    def _breaker_rows(self) -> list[dict[str, Any]]:
-        board = self.state.board
-        if board is None:
-            return []
-        latches = {latch.name: latch for latch in board.latches}
-        rows = [
-            {"name": verdict.name, "state": "ready", "used": verdict.used, "limit": verdict.limit, "since": None}
-            for verdict in board.verdicts
-            if verdict.name not in latches
-        ]
-        for latch in latches.values():
-            state = "approved" if latch.approved else "latched"
-            since = ist(latch.tripped_at_ns).isoformat(timespec="seconds")
-            rows.append({"name": latch.name, "state": state, "used": latch.used, "limit": latch.limit, "since": since})
-        return rows
+        return status(self)
 
     def condition(self) -> str:
         """Return the daemon's state in one word."""
@@ -172,7 +114,7 @@ def build_core(
     Alarms(state, limits).wire(bus)
     bus.handle(ComponentFailed, _on_component_failed)
     edges.attach(bus)
-    return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator)
+    return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator, Since())
 
 
 def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:

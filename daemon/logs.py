@@ -23,6 +23,7 @@ from daemon.messages import (
     AccountRead,
     BarsRejected,
     BreakerApproved,
+    BreakerReleased,
     BreakerTripped,
     CancelRequested,
     ComponentFailed,
@@ -35,14 +36,19 @@ from daemon.messages import (
     OrderReports,
     OrdersIntended,
     OrdersRefused,
+    PlanApproved,
     PlanClosed,
     Reconciled,
     Resumed,
     ResumePrepared,
+    RiskAlerted,
+    RollbackDecided,
     SessionClosed,
     SessionOpened,
 )
+from daemon.sentences import sentence
 from market.money import to_rupees
+from risk.margins import Margin
 
 # Event name and level of each record that is logged. Bars, timers and strategies' raw answers are in the journal only.
 EVENTS: Final[dict[type, tuple[str, str]]] = {
@@ -58,6 +64,10 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
     PlanClosed: ("plan.closed", "info"),
     BreakerTripped: ("breaker.tripped", "error"),
     BreakerApproved: ("breaker.approved", "warning"),
+    BreakerReleased: ("breaker.released", "warning"),
+    RiskAlerted: ("risk.alerted", "warning"),
+    RollbackDecided: ("model.rolled_back", "error"),
+    PlanApproved: ("plan.approved", "warning"),
     Reconciled: ("reconcile.done", "info"),
     AccountRead: ("account.read", "debug"),
     Halted: ("daemon.halted", "error"),
@@ -70,15 +80,20 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
 }
 # Events that are not a record of their own: what a handler asked to tell people.
 ALERT_EVENTS: Final = (
+    "breaker.released",
     "breaker.tripped",
     "component.failed",
     "dispatch.failed",
+    "exit.refused",
     "feed.lost",
+    "model.no_rollback",
     "order.cancel_unanswered",
     "order.contradiction",
     "order.foreign",
     "order.unknown",
+    "plan.waits",
     "reconcile.difference",
+    "risk.alerted",
     "stop.engaged",
     "stop.released",
 )
@@ -152,7 +167,12 @@ class RecordLog:
         if named is None:
             return
         event, level = named
+        if isinstance(message, RiskAlerted) and message.severity == "error":
+            level = "error"
         fields = _fields(message)
+        text = sentence(message)
+        if text:
+            fields["text"] = text
         getattr(self._logger, level)(
             event, at=ist(envelope.at_ns).isoformat(), level=level, seq=envelope.seq, cause=envelope.cause, **fields
         )
@@ -181,7 +201,13 @@ def _fields(message: Any) -> dict[str, Any]:
             "approved": message.approved,
             "moves": {move.symbol: move.after - move.before for move in message.moves},
             "reasons": message.reasons,
+            "relaxed": message.relaxed,
+            "margins": _margins(message.margins),
+            "breakers": _margins(message.breakers),
         }
+    if isinstance(message, RiskAlerted):
+        codes = [" ".join(filter(None, (reason.code, reason.symbol))) for reason in message.reasons]
+        return {"codes": codes, "contacts": message.contacts}
     if isinstance(message, OrdersIntended):
         orders = [f"{o.side} {o.quantity} {o.symbol} @ {to_rupees(o.limit):.2f} [{o.tag}]" for o in message.orders]
         return {"decision_id": message.plan_id, "phase": message.phase, "orders": orders}
@@ -209,3 +235,7 @@ def _fields(message: Any) -> dict[str, Any]:
         return {"halt": message.cause, "detail": message.detail, "uid": message.uid}
     names = message.__struct_fields__
     return {name: getattr(message, name) for name in names if name not in ("token", "nonce")}
+
+
+def _margins(margins: tuple[Margin, ...]) -> dict[str, list[float]]:
+    return {margin.name: [margin.used, margin.limit] for margin in margins}

@@ -106,6 +106,7 @@ class _Running:
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
         self._stops_heard = 0
+        self._publishes = False
         self.core = self._build()
 
     def _build(self) -> Core:
@@ -257,7 +258,14 @@ class _Running:
         self.log.record(message, envelope)
         if isinstance(message, Reconciled) and message.clean and message.purpose == "start":
             notify(f"READY=1\nSTATUS={self.core.condition()}")
-        if self.plane is not None and not isinstance(message, BarBatch):
+        if not isinstance(message, BarBatch) and not self._publishes:
+            # Once a turn of the loop: an order that is on its way must not wait for a table of limits.
+            self._publishes = True
+            self.clock.loop.call_soon(self._publish)
+
+    def _publish(self) -> None:
+        self._publishes = False
+        if self.plane is not None:
             self.plane.publish(self.core.status())
 
     def _engaged(self) -> bool:

@@ -44,6 +44,7 @@ from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
 from market.errors import BadInput
 from market.money import Paise
+from risk.alerts import slippage
 from risk.approval import Side
 from risk.breakers.base import PositionReading, Reading
 from risk.breakers.board import BreakerBoard, Trip
@@ -196,6 +197,11 @@ class State:
     def reference(self, order: Order) -> Paise:
         """Return the price that the order's plan was made on."""
         return self._reference.get((order.plan_id, order.symbol), order.limit)
+
+    def slippage(self, order: Order) -> float:
+        """Return how much worse than its reference an order was filled on average, as a fraction; 0 before a fill."""
+        price = order.average_price
+        return 0.0 if price is None else slippage(order.side, price=price, reference=self.reference(order))
 
     @property
     def model(self) -> str:

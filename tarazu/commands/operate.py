@@ -88,14 +88,31 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
     typer.echo(f"orders open {answer['open_orders']}, unknown {answer['unknown_orders']}")
     for name, detail in answer.get("halts", {}).items():
         typer.echo(f"HALTED by {name}: {detail}")
+    for plan in answer.get("waiting_plans", []):
+        typer.echo(f"plan {plan} waits for: tarazu approve --reason TEXT")
+    typer.echo("limit                     used       limit      left")
+    for row in answer["limits"]:
+        form = _figure if row["name"] in _COUNTS else _share
+        figures = "  ".join(f"{form(row[key]):>9}" for key in ("used", "limit", "left"))
+        typer.echo(f"  {row['name']:<24}{figures}  {row.get('detail', '')}".rstrip())
+    typer.echo("breaker                   used       limit  state")
     for row in answer["breakers"]:
-        typer.echo(f"breaker {row['name']:<18} {row['state']:<8} used {_share(row['used'])} of {_share(row['limit'])}")
+        figures = f"{_share(row['used']):>9}  {_share(row['limit']):>9}"
+        typer.echo(f"  {row['name']:<24}{figures}  {row['state']:<8} {row.get('detail', '')}".rstrip())
     age = answer["data_age_seconds"]
     typer.echo(f"data age {'-' if age is None else f'{age:.0f} s'}  journal {answer['journal_seq']}")
 
 
+# Limits that are not shares of something.
+_COUNTS = ("max_orders_per_day", "negative_days", "monthly_sharpe")
+
+
 def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2%}"
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
 
 
 def stop(

@@ -85,11 +85,11 @@ def test_a_limit_of_140_percent_is_refused_with_what_is_allowed(root, capsys):
     assert code == 2 and "position_limits.max_weight_per_stock" in out and "1.4" in out and "at most" in out
 
 
-def test_a_key_that_nothing_enforces_stops_the_start(root, capsys):
+def test_a_record_cannot_be_switched_off(root, capsys):
     path = root / "config" / "risk_limits.yaml"
-    path.write_text(path.read_text() + "\nmonitoring:\n  track_slippage: true\n")
+    path.write_text(path.read_text().replace("track_slippage: true", "track_slippage: false"))
     code, out = replay(capsys, root, daily(root / "data" / "latest_market_data.csv"))
-    assert code == 2 and "monitoring.track_slippage" in out and "not enforced" in out
+    assert code == 2 and "monitoring.track_slippage: false: must be true; it cannot be switched off" in out
 
 
 @pytest.mark.parametrize(
