@@ -351,6 +351,44 @@ class Account:
         self.changes += 1
         return correction
 
+    def apply_action(
+        self, symbol: str, numerator: int, denominator: int, *, cause: str = "corporate action"
+    ) -> Correction | None:
+        """Turn every `denominator` shares into `numerator`: a split or a bonus issue. Called twice it acts twice.
+
+        Shares delivered and on their way change alike, and what they cost stays. A fraction of a share is not kept: the
+        company pays it out in cash later, which is a correction of its own when it comes. Its part of the cost leaves with
+        it as a realised loss, so that the cost of a share does not grow by what is no longer held.
+        Returns the correction that says so; None when nothing is held.
+        """
+        if numerator <= 0 or denominator <= 0:
+            raise BadInput(f"account: {symbol}: {numerator}/{denominator} is not a factor, allowed: above zero")
+        holding = self._holdings.get(symbol)
+        before = self.quantities.get(symbol, 0)
+        if holding is None or not before:
+            return None
+        # Rounded down as one holding, as a depository does it: the parts are differences of running sums.
+        running = holding.settled
+        rounded = holding.settled = running * numerator // denominator
+        for lot in holding.lots:
+            running += lot.quantity
+            upto = running * numerator // denominator
+            lot.quantity, rounded = upto - rounded, upto
+        holding.lots = [lot for lot in holding.lots if lot.quantity]
+        if not holding.lots:
+            self._settling.discard(symbol)
+        after = self.quantities[symbol] = rounded
+        fraction = before * numerator - after * denominator
+        if fraction and before > 0:
+            kept = (2 * holding.cost * after * denominator + before * numerator) // (2 * before * numerator)
+            self.realised = Paise(self.realised + kept - holding.cost)
+            holding.cost = kept
+        lost = f"; {fraction}/{denominator} of a share is left over, to be paid out by the company" if fraction else ""
+        correction = Correction(symbol, after - before, f"{cause}{lost}", self.session)
+        self.corrections.append(correction)
+        self.changes += 1
+        return correction
+
     # ---- durable state -----------------------------------------------------------------------------------------------
 
     def to_state(self) -> AccountState:

@@ -29,6 +29,7 @@ from brokers.port import (
     Unknown,
 )
 from market.bar import BarBatch
+from market.corporate_actions import CorporateAction, on_new_basis
 from market.errors import BadInput
 from market.instrument import tick_size
 from market.money import Paise, rupees
@@ -87,6 +88,8 @@ class PaperBroker:
         self._trade_count = 0
         self._market = PaperMarket()
         self._silenced: set[str] = set()
+        self._actions: list[CorporateAction] = []
+        self._cash_sequence = 0
         # Derived from the book and the session; rebuilt after a restart.
         self._blocked = 0
         self._selling: dict[str, int] = {}
@@ -241,6 +244,8 @@ class PaperBroker:
 
     def on_bars(self, batch: BarBatch) -> None:
         """Take in complete bars: match resting orders against them, then remember prices and volumes."""
+        if self._actions:
+            batch = on_new_basis(batch, self._actions)  # late bars of a session before an ex date
         reports: list[OrderReport] = []
         if self._resting and self._is_open and batch.session == self._session:
             at_ns = self._now_ns()
@@ -264,10 +269,38 @@ class PaperBroker:
         self._commit(reports)
 
     def correct(self, *, delta: int, cause: str, symbol: str = "") -> Correction:
-        """Change cash (paise) or a position (shares) for a stated cause: a deposit, a bonus issue."""
+        """Change cash (paise) or a position (shares) for a stated cause: a dividend, a fraction of a share paid out."""
         correction = self.account.correct(delta=delta, cause=cause, symbol=symbol)
         self._commit([])
         return correction
+
+    def apply_action(self, action: CorporateAction) -> Correction | None:
+        """Apply a corporate action to the account and to what is remembered of the market; a known one changes nothing.
+
+        It belongs before the start of its session. Orders live one day, so none is open then that it could touch; one that
+        a missing end of the session before left open is ended here.
+        """
+        if any(known.key == action.key for known in self._actions):
+            return None
+        reports: list[OrderReport] = []
+        at_ns = self._now_ns()
+        for order in [order for order in self._resting.values() if order.symbol == action.symbol]:
+            self._end(order, "expired", f"ended by {action.cause}")
+            self._tell(reports, self._status_report(order, at_ns, order.detail))
+        correction = self.account.apply_action(action.symbol, action.numerator, action.denominator, cause=action.cause)
+        self._market.apply_action(action.symbol, float(action.factor))
+        self._ticks.pop(action.symbol, None)
+        self._actions.append(action)
+        self._commit(reports)
+        return correction
+
+    def move_cash(self, *, amount: Paise, sequence: int, cause: str) -> None:
+        """Pay in (or out, below zero). Movements come in the order of their record's sequence; a known one changes nothing."""
+        if sequence <= self._cash_sequence:
+            return
+        self.account.correct(delta=amount, cause=cause)
+        self._cash_sequence = sequence
+        self._commit([])
 
     def fail_reads(self, reason: str) -> None:
         """Answer every read with Unknown(reason) from now on; an empty reason ends it. For tests."""
@@ -445,6 +478,8 @@ class PaperBroker:
             self._trade_count,
             self._market,
             sorted(self._silenced),
+            self._actions,
+            self._cash_sequence,
         )
 
     def _restore(self, state: PaperState) -> None:
@@ -456,6 +491,7 @@ class PaperBroker:
         self._order_count, self._trade_count = state.order_count, state.trade_count
         self._market = state.market
         self._silenced = set(state.silenced)
+        self._actions, self._cash_sequence = state.actions, state.cash_sequence
         for order in self._resting.values():
             self._blocked += order.blocked
             if order.side is Side.SELL:

@@ -106,6 +106,15 @@ class PaperMarket(msgspec.Struct):
         self.opens.clear()
         self.filled_at_open.clear()
 
+    def apply_action(self, symbol: str, factor: float) -> None:
+        """Put what was seen of a symbol before its ex date on the new basis: more shares, each worth less."""
+        for prices in (self.last, self.previous_close):
+            if symbol in prices:
+                prices[symbol] /= factor
+        for volumes in (self.volume, self.previous_volume):
+            if symbol in volumes:
+                volumes[symbol] *= factor
+
     def print_open(self, prices: Mapping[str, float]) -> None:
         """Take the opening prices; a price that is missing, zero or not a number is no print."""
         self.opens = {symbol: price for symbol, price in prices.items() if price > 0}

@@ -16,6 +16,7 @@ import msgspec
 from brokers.account import AccountState
 from brokers.paper_market import PaperMarket
 from brokers.port import Trade
+from market.corporate_actions import CorporateAction
 from market.errors import OperatorError
 from market.money import Paise
 from risk.approval import Side
@@ -54,6 +55,9 @@ class PaperState(msgspec.Struct):
     trade_count: int
     market: PaperMarket
     silenced: list[str]
+    # What was applied, so that nothing is applied twice: corporate actions, and the last movement of cash.
+    actions: list[CorporateAction] = []  # msgspec copies an empty list default
+    cash_sequence: int = 0
 
 
 class PaperStore:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NewType
+
+from market.errors import BadInput
 
 Paise = NewType("Paise", int)
 
 ZERO: Final = Paise(0)
+# The most that an amount may be, in rupees: far above any account, far below where sums could overflow.
+MOST_RUPEES: Final = 10**12
+_RUPEES: Final = re.compile(r"^(\d{1,13})(?:\.(\d{1,2}))?$", re.ASCII)
 
 
 def rupees(amount: float) -> Paise:
     """Return `amount` rupees in paise, rounded half away from zero to the nearest paisa."""
     scaled = amount * 100.0
     return Paise(int(scaled + 0.5) if scaled >= 0 else -int(-scaled + 0.5))
+
+
+def parse_rupees(text: str) -> Paise:
+    """Return an amount as a person writes it ("5000", "5000.50") in paise, exactly. Raises BadInput."""
+    match = _RUPEES.match(text)
+    amount = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else 0
+    if not 0 < amount <= MOST_RUPEES * 100:
+        raise BadInput(
+            f"amount {text[:40]!r}: allowed: rupees above 0, at most {MOST_RUPEES}, with up to two decimals, like 5000.50"
+        )
+    return Paise(amount)
 
 
 def to_rupees(amount: Paise | int) -> float:

@@ -237,5 +237,19 @@ class BreakerBoard(msgspec.Struct, frozen=True):
             )
         )
 
+    def apply_action(self, symbol: str, numerator: int, denominator: int, *, before: Paise, after: Paise) -> Self:
+        """Take a split or a bonus issue into account; `before` and `after` are the holding's entry price around it.
+
+        Breakers that measure the account's equity need nothing: an action does not change it.
+        """
+        breakers = tuple(
+            breaker.apply_action(symbol, numerator, denominator, before=before, after=after)
+            if isinstance(breaker, SingleStockLoss)
+            else breaker
+            for breaker in self.breakers
+        )
+        # The last reading is on the old basis: nothing is released by it any more.
+        return msgspec.structs.replace(self, breakers=breakers, last=None)
+
     def _with_latches(self, latches: tuple[Latch, ...]) -> Self:
         return msgspec.structs.replace(self, latches=latches)

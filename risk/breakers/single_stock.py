@@ -56,3 +56,17 @@ class SingleStockLoss(msgspec.Struct, frozen=True, gc=False, tag=NAME):
     def recall(self, saved: SingleStockLoss) -> Self:
         """Take over what was accepted."""
         return type(self)(self.limit, saved.accepted)
+
+    def apply_action(self, symbol: str, numerator: int, denominator: int, *, before: Paise, after: Paise) -> Self:
+        """Put an accepted price on the new basis; `before` and `after` are the entry price around the action.
+
+        The entry is handed in and not computed again: rounded twice it could differ by a paisa, and would not be
+        recognised as the one that was accepted.
+        """
+        if symbol not in self.accepted:
+            return self
+        then, price = self.accepted[symbol]
+        accepted = {name: pair for name, pair in self.accepted.items() if name != symbol}
+        if then == before and after > 0:
+            accepted[symbol] = (after, Paise((2 * price * denominator + numerator) // (2 * numerator)))
+        return type(self)(self.limit, accepted)
