@@ -19,20 +19,23 @@ from aiohttp import web
 from daemon import unix_socket
 from daemon.core import Core
 from daemon.messages import Lane, OperatorCommand
-from market.money import to_rupees
+from market.errors import BadInput
+from market.money import ZERO, Paise, parse_rupees, to_rupees
 
 BODY_LIMIT: Final = 4096
 ANSWER_SECONDS: Final = 5.0
 _STOPPING: Final = ("halt", "cancel")
-_VERBS: Final = ("halt", "cancel", "approve", "resume/prepare", "resume/confirm", "reconcile", "reload")
+_CASH: Final = ("cash/deposit", "cash/withdraw")
+_VERBS: Final = ("halt", "cancel", "approve", "resume/prepare", "resume/confirm", "reconcile", "reload", *_CASH)
 _json: Final = msgspec.json.encode
 
 
 class Command(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of a POST."""
+    """Body of a POST. `rupees` is an amount as a person writes it, as text: a float does not hold paise exactly."""
 
     reason: str = ""
     nonce: str = ""
+    rupees: str = ""
 
 
 def may_stop(uid: int, gid: int) -> bool:
@@ -123,21 +126,26 @@ class Control:
         try:
             command = msgspec.json.decode(await request.read() or b"{}", type=Command)
         except (ValueError, RecursionError) as error:  # also: not UTF-8, nested without end
-            return _respond(400, {"error": f"body: {error}; allowed: reason, nonce"})
+            return _respond(400, {"error": f"body: {error}; allowed: reason, nonce, rupees"})
         if verb == "reload":
             return _respond(200, self._reload())
         if verb in _STOPPING:
             # The latch first: from here on no order leaves, whatever the dispatch is busy with. It tells the dispatch.
             return _respond(200, self._stop(mode=verb, reason=command.reason[:500], uid=uid))
-        return await self._ask(verb, uid, command)
+        if verb not in _CASH:
+            return await self._ask(verb, uid, command)
+        try:
+            return await self._ask(verb, uid, command, amount=parse_rupees(command.rupees))
+        except BadInput as error:
+            return _respond(400, {"error": str(error)})
 
-    async def _ask(self, verb: str, uid: int, command: Command) -> web.Response:
+    async def _ask(self, verb: str, uid: int, command: Command, *, amount: Paise = ZERO) -> web.Response:
         self._token += 1
         token = self._token
         answer: asyncio.Future[tuple[int, dict[str, Any]]] = asyncio.get_running_loop().create_future()
         self.core.edges.outside.replies[token] = answer
         message = OperatorCommand(
-            verb=verb, uid=uid, reason=command.reason[:500], nonce=command.nonce[:64], token=token
+            verb=verb, uid=uid, reason=command.reason[:500], nonce=command.nonce[:64], token=token, amount=amount
         )
         self.core.bus.post(Lane.CONTROL, message)
         try:
@@ -145,6 +153,8 @@ class Control:
         except TimeoutError:
             self.core.edges.outside.replies.pop(token, None)
             reason = self.core.bus.failed or "the dispatch did not answer in time"
+            if amount:
+                reason += "; it may still be booked: look at the status before you repeat it"
             return _respond(503, {"error": reason})
         return _respond(status, payload)
 

@@ -5,6 +5,7 @@ What differs between them is three edges: the loop (clock), the feed and the bro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from daemon.journal import Journal
 from daemon.messages import (
     BarsRejected,
     ComponentFailed,
+    CorporateActionApplied,
     DaemonStarted,
     Halted,
     HistoryLoaded,
@@ -144,8 +146,17 @@ def _on_component_failed(message: ComponentFailed, _: Envelope) -> list[Any]:
     return [Halted(cause="COMPONENT_FAILED", detail=f"{message.component}: {message.error}")]
 
 
-def announce(core: Core, *, strategy: str, history: HistoryLoaded | None) -> None:
-    """Post the records with which every process of a daemon begins, and ask for the first reconciliation."""
+def announce(
+    core: Core,
+    *,
+    strategy: str,
+    history: HistoryLoaded | None,
+    actions: tuple[Sequence[CorporateActionApplied], Sequence[CorporateActionApplied]] = ((), ()),
+) -> None:
+    """Post the records with which every process of a daemon begins, and ask for the first reconciliation.
+
+    `actions` are corporate actions that fell due while nobody was here, before and after the history's last session.
+    """
     settings, bus = core.settings, core.bus
     bus.post(
         Lane.CONTROL,
@@ -161,6 +172,7 @@ def announce(core: Core, *, strategy: str, history: HistoryLoaded | None) -> Non
             model=core.edges.outside.strategy.version,
         ),
     )
-    if history is not None:
-        bus.post(Lane.CONTROL, history)
+    before, after = actions
+    for message in (*before, *([] if history is None else [history]), *after):
+        bus.post(Lane.CONTROL, message)
     bus.post(Lane.CONTROL, OperatorCommand(verb="reconcile", uid=-1, reason="start"))

@@ -110,12 +110,11 @@ class Decider:
         weights = np.array(
             [quantities.get(symbol, 0) * price / equity for symbol, price in zip(state.symbols, prices, strict=True)]
         )
-        opening = state.opening_cash or equity
         return StrategyContext(
             session=state.session,  # type: ignore[arg-type]
             closes=state.view.closes,
             weights=weights,
-            value_ratio=equity / opening,
+            value_ratio=state.value_ratio(equity),
             cash_weight=state.account.cash / equity,
             recent_returns=np.array(state.returns),
         )

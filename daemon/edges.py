@@ -19,6 +19,7 @@ from daemon.effects import (
     AskStrategy,
     CancelOrders,
     DropTimer,
+    MoveCash,
     ReadAccount,
     ReleaseStop,
     Reply,
@@ -47,6 +48,8 @@ class Outside:
     alert: Callable[[Alert], None] = lambda alert: None
     # Takes an earlier model back and says what came of it; None: this composition has no models to choose from.
     roll_back: Callable[[str], ModelLoaded] | None = None
+    # A real broker sees a transfer by itself; the paper broker has to be told.
+    move_cash: Callable[[MoveCash], None] = lambda effect: None
     replies: dict[int, asyncio.Future[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
 
 
@@ -82,6 +85,7 @@ class Edges:
             Alert: self._alert,
             RollBack: self._roll_back,
             ReleaseStop: lambda _: self.outside.release_stop(),
+            MoveCash: self._move_cash,
         }
 
     def attach(self, bus: Bus) -> None:
@@ -164,6 +168,9 @@ class Edges:
 
     def _alert(self, effect: Alert) -> None:
         self.outside.alert(effect)
+
+    def _move_cash(self, effect: MoveCash) -> None:
+        self.outside.move_cash(effect)
 
     def _cancel(self, effect: CancelOrders) -> None:
         self.outside.broker.cancel(effect.tags)

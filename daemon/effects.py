@@ -8,6 +8,7 @@ import msgspec
 
 from daemon.bus import Effect
 from daemon.messages import Lane
+from market.money import Paise
 from risk.approval import ApprovedOrder
 from strategies.protocol import StrategyContext
 
@@ -75,6 +76,15 @@ class Alert(Effect, frozen=True):
     severity: str
     event: str
     detail: str
+
+
+class MoveCash(Effect, frozen=True):
+    """Pay in or out at a broker that has no other way to learn of it (paper)."""
+
+    durable: ClassVar[bool] = True
+    amount: Paise
+    sequence: int
+    reason: str
 
 
 class ReleaseStop(Effect, frozen=True):

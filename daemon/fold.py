@@ -48,13 +48,17 @@ class Folded:
 
 
 def summarise(state: State, tally: Tally, equity: list[float], initial_equity: float, strategy: str) -> dict[str, Any]:
-    """Return the performance figures of a run; replay and report use the same ones."""
-    measures = performance.measure(np.array([initial_equity, *equity]))
+    """Return the performance figures of a run; replay and report use the same ones.
+
+    Ratios are of the value of a unit: what was paid in or out is neither gain nor loss (time-weighted).
+    """
+    measures = performance.measure(np.array([initial_equity, *unit_line(state)]))
     mean_equity = float(np.mean(equity)) if equity else initial_equity
     return {
         "strategy": strategy,
         "initial_equity": initial_equity,
         "final_equity": equity[-1] if equity else initial_equity,
+        "net_deposits": to_rupees(state.net_deposits),
         "return": measures.total_return,
         "volatility": measures.volatility,
         "sharpe": measures.sharpe,
@@ -70,6 +74,11 @@ def summarise(state: State, tally: Tally, equity: list[float], initial_equity: f
         "bars": tally.bars,
         "decisions": tally.decisions,
     }
+
+
+def unit_line(state: State) -> list[float]:
+    """Return equity in rupees per closed session as it would be without deposits and withdrawals."""
+    return [value / 100.0 for value in state.unit_history]
 
 
 def fold_journal(path: Path, *, settings: DaemonSettings, limits: RiskLimits) -> Folded:

@@ -26,7 +26,9 @@ from daemon.messages import (
     BreakerReleased,
     BreakerTripped,
     CancelRequested,
+    CashMoved,
     ComponentFailed,
+    CorporateActionApplied,
     DaemonStarted,
     DaemonStopped,
     Decided,
@@ -55,6 +57,8 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
     DaemonStarted: ("daemon.started", "info"),
     DaemonStopped: ("daemon.stopped", "info"),
     SessionOpened: ("session.opened", "info"),
+    CorporateActionApplied: ("corporate_action.applied", "info"),
+    CashMoved: ("cash.moved", "info"),
     SessionClosed: ("session.closed", "info"),
     Decided: ("decision.made", "info"),
     OrdersIntended: ("orders.intended", "info"),
@@ -83,6 +87,7 @@ ALERT_EVENTS: Final = (
     "breaker.released",
     "breaker.tripped",
     "component.failed",
+    "corporate_action.late",
     "dispatch.failed",
     "exit.refused",
     "feed.lost",
@@ -231,6 +236,8 @@ def _fields(message: Any) -> dict[str, Any]:
         return {"purpose": message.purpose, "unknown": message.unknown}
     if isinstance(message, OperatorCommand):
         return {"verb": message.verb, "uid": message.uid, "reason": message.reason}
+    if isinstance(message, CashMoved):
+        return {"rupees": to_rupees(message.amount), "uid": message.uid, "reason": message.reason}
     if isinstance(message, Halted):
         return {"halt": message.cause, "detail": message.detail, "uid": message.uid}
     names = message.__struct_fields__

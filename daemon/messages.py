@@ -14,6 +14,7 @@ import msgspec
 
 from brokers.port import Funds, OrderReport, OrderSnapshot, Position, Trade
 from market.bar import BarBatch
+from market.corporate_actions import ActionKind
 from market.money import Paise
 from risk.approval import ProposedOrder
 from risk.margins import Margin
@@ -66,6 +67,20 @@ class HistoryLoaded(_Message, frozen=True, kw_only=True):
     end_ns: int
     sessions: tuple[date, ...]
     closes: tuple[float, ...]
+
+
+class CorporateActionApplied(_Message, frozen=True, kw_only=True):
+    """A split or a bonus issue: from `ex_date` on, `numerator` shares are what `denominator` were. It moves no money.
+
+    `session` is the first one on the new basis. The same action on record twice counts once.
+    """
+
+    session: date
+    ex_date: date
+    symbol: str
+    kind: ActionKind
+    numerator: int
+    denominator: int
 
 
 class SessionOpened(_Message, frozen=True, kw_only=True):
@@ -157,6 +172,7 @@ class OperatorCommand(_Message, frozen=True, kw_only=True):
     reason: str = ""
     nonce: str = ""
     token: int = 0
+    amount: Paise = Paise(0)
 
 
 class ModelLoaded(_Message, frozen=True, kw_only=True):
@@ -351,10 +367,23 @@ class ResumePrepared(_Message, frozen=True, kw_only=True):
     expires_ns: int
 
 
+class CashMoved(_Message, frozen=True, kw_only=True):
+    """Money came in (or went out, below zero) by a person's word: neither profit nor loss.
+
+    `sequence` is that of the command's record; the paper broker knows by it what it has booked.
+    """
+
+    amount: Paise
+    uid: int
+    reason: str
+    sequence: int
+
+
 EDGE_TYPES: Final = (
     DaemonStarted,
     DaemonStopped,
     HistoryLoaded,
+    CorporateActionApplied,
     SessionOpened,
     SessionClosed,
     SlotDue,
@@ -386,5 +415,6 @@ DERIVED_TYPES: Final = (
     Halted,
     Resumed,
     ResumePrepared,
+    CashMoved,
 )
 TYPES: Final[dict[str, type[msgspec.Struct]]] = {kind.__name__: kind for kind in (*EDGE_TYPES, *DERIVED_TYPES)}

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from daemon.bus import Bus, Envelope, Output
 from daemon.clock import ist
-from daemon.effects import Alert, ReadAccount, ReleaseStop, Reply
+from daemon.effects import Alert, MoveCash, ReadAccount, ReleaseStop, Reply
 from daemon.executor import Executor
 from daemon.messages import (
     BreakerApproved,
+    CashMoved,
     Halted,
     OperatorCommand,
     PlanApproved,
@@ -22,8 +23,11 @@ from daemon.messages import (
     ResumePrepared,
 )
 from daemon.state import State
+from market.money import Paise, format_rupees, to_rupees
+from risk.approval import Side
 
 NONCE_SECONDS: Final = 300
+_LESS: Final = " (cash less unsettled proceeds and what open purchases may take)"
 _AGAIN: Final = "prepare again: tarazu resume without --nonce"
 # A flatten halts and cancels at once; selling down is a person's work until the gate's exit rules drive it.
 STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "STOP_CANCEL"}
@@ -44,6 +48,8 @@ class Operator:
             "resume/prepare": self._prepare,
             "resume/confirm": self._confirm,
             "reconcile": self._reconcile,
+            "cash/deposit": self._cash,
+            "cash/withdraw": self._cash,
         }
 
     def wire(self, bus: Bus) -> None:
@@ -149,6 +155,49 @@ class Operator:
     def _reconcile(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
         purpose = message.reason if message.uid == -1 and message.reason else "operator"
         return [ReadAccount(purpose), *self._answer(message, 202, reconcile="started")]
+
+    def _cash(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
+        """Book money that came in or is to go out: on record first, then at the broker, then the answer."""
+        deposit = message.verb == "cash/deposit"
+        if not message.reason.strip():
+            return self._answer(message, 400, error="a reason is required")
+        if message.amount <= 0:
+            return self._answer(message, 400, error="an amount above zero is required")
+        if not deposit:
+            refusal = self._cannot_withdraw(message.amount)
+            if refusal:
+                return self._answer(message, 409, error=refusal)
+        amount = message.amount if deposit else Paise(-message.amount)
+        cash = Paise(self.state.account.cash + amount)
+        return [
+            CashMoved(amount=amount, uid=message.uid, reason=message.reason, sequence=envelope.seq),
+            MoveCash(amount, envelope.seq, message.reason),
+            *self._answer(message, 200, moved=to_rupees(amount), cash=to_rupees(cash)),
+        ]
+
+    def _cannot_withdraw(self, amount: Paise) -> str:
+        state = self.state
+        equity = state.equity()
+        if not state.reconciled_clean:
+            return "the books are not reconciled; run reconcile first"
+        if equity is None:
+            return "the account's value is not known yet: a held share has no price"
+        available = self._withdrawable()
+        if amount > available:
+            return f"{format_rupees(amount)} is more than the {format_rupees(available)} available{_LESS}"
+        if amount >= equity:
+            return "nothing would be left to trade with; leave at least a paisa, or stop the daemon for good"
+        return ""
+
+    def _withdrawable(self) -> Paise:
+        """Return cash that is neither unsettled nor promised to an open or unknown purchase, its charges included."""
+        state = self.state
+        taken = 0
+        for order in state.live.values():
+            if order.side is Side.BUY and state.session is not None:
+                value = Paise(order.remaining * order.limit)
+                taken += value + state.charges.on(state.session).total(Side.BUY, value, False)
+        return Paise(max(0, state.account.available - taken))
 
     def _answer(self, message: OperatorCommand, status: int, **payload: Any) -> list[Output]:
         return [Reply(message.token, status, payload)] if message.token else []

@@ -17,6 +17,7 @@ import numpy as np
 
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
+from daemon.book_changes import NO_ACTIONS, BookChanges
 from daemon.bus import Envelope, Output
 from daemon.clock import Clock, VirtualTimeLoop, cpu_seconds, ist_ns, stopwatch
 from daemon.core import Core, announce, build_core, take_bars
@@ -29,6 +30,7 @@ from daemon.settings import DaemonSettings
 from daemon.tally import Tally
 from market.bar import BarBatch
 from market.calendar import Calendar, Session
+from market.corporate_actions import ActionTable
 from market.errors import BadInput, OperatorError
 from market.money import to_rupees
 from market.store import DailyBars
@@ -102,18 +104,32 @@ class ReplayFeed:
         self._next()
 
 
-def history_message(bars: DailyBars, before: date, rows: int) -> HistoryLoaded | None:
-    """Return the last `rows` complete daily closes before a date, or None when there are none."""
+def history_message(
+    bars: DailyBars, before: date, rows: int, *, actions: ActionTable = NO_ACTIONS, as_traded: bool = False
+) -> HistoryLoaded | None:
+    """Return the last `rows` complete daily closes before a date, or None when there are none.
+
+    They come out on the basis of the last of them: as that session traded. `bars` are as traded, or else adjusted for every
+    action up to the last day that they hold.
+    """
     days = bars.days.astype("datetime64[D]")
     count = int(np.searchsorted(days, np.datetime64(before)))
     keep = [i for i in range(max(0, count - rows), count) if np.isfinite(bars.close[i]).all()]
     if not keep:
         return None
+    closes, last = bars.close[keep], days[keep[-1]].item()
+    first, until = (days[keep[0]].item(), last) if as_traded else (last, days[-1].item())
+    for action in actions.due(after=first, until=until, symbols=bars.symbols):
+        column, factor = bars.symbols.index(action.symbol), float(action.factor)
+        if as_traded:
+            closes[days[keep] < np.datetime64(action.ex_date), column] /= factor
+        else:
+            closes[:, column] *= factor
     return HistoryLoaded(
         sha256=bars.sha256,
         end_ns=ist_ns(days[keep[-1]].item(), hour=15, minute=30),
         sessions=tuple(days[i].item() for i in keep),
-        closes=tuple(bars.close[keep].ravel().tolist()),
+        closes=tuple(closes.ravel().tolist()),
     )
 
 
@@ -133,12 +149,13 @@ def replay(
     fill_model: FillModel | None = None,
     journal_path: Path | str = ":memory:",
     approvals: bool = True,
+    actions: ActionTable = NO_ACTIONS,
     observer: Any = None,
 ) -> ReplayResult:
     """Run the daemon from `start` to `end`. `opens` gives the opening print of each session (daily bars).
 
     `approvals` plays an operator who approves each tripped breaker at once, so that trading goes on when the pause is over;
-    without it the first trip ends the trading, as it would with nobody there.
+    without it the first trip ends the trading, as it would with nobody there. With `actions`, bars and opens are as traded.
 
     Raises OperatorError when the dispatch failed, BadInput when the range holds no session.
     """
@@ -185,7 +202,7 @@ def replay(
 
             core.bus.on_record = record
         began, cpu_began = stopwatch(), cpu_seconds()
-        _drive(core, clock, broker, bars, sessions, opens, history, strategy)
+        _drive(core, clock, broker, bars, sessions, opens, history, strategy, BookChanges(core, broker, actions))
         if core.bus.failed is not None:
             raise OperatorError(f"replay: {core.bus.failed}")
         core.journal.close()
@@ -220,6 +237,7 @@ def _drive(
     opens: DailyBars | None,
     history: HistoryLoaded | None,
     strategy: Strategy,
+    books: BookChanges,
 ) -> None:
     loop = clock.loop
     done: asyncio.Future[None] = loop.create_future()
@@ -237,10 +255,11 @@ def _drive(
 
     loop.set_exception_handler(broken)
     printed = _opening_prints(opens)
+    due = books.at_start(history)
     _prime(broker, opens, sessions[0].day)
 
     def on_open(session: Session) -> None:
-        broker.start_session(session.day)
+        books.open_session(session)
         prices = printed(session.day)
         if prices:
             broker.on_open(prices)
@@ -256,7 +275,7 @@ def _drive(
         on_end=lambda: _stop_when_idle(core, finish),
         every_sessions=core.settings.every_sessions,
     )
-    announce(core, strategy=strategy.name, history=history)
+    announce(core, strategy=strategy.name, history=history, actions=due)
     feed = ReplayFeed(clock, bars.iter_batches(core.calendar), core, broker)
     core.journal.start(core.bus.release)
     core.bus.start()

@@ -19,6 +19,7 @@ import numpy as np
 from daemon.journal import read_journal
 from daemon.messages import (
     BreakerTripped,
+    CorporateActionApplied,
     DaemonStarted,
     Decided,
     Halted,
@@ -34,6 +35,7 @@ from daemon.settings import DaemonSettings
 from daemon.tally import INTERVENTION
 from market.bar import BarBatch, Interval
 from market.calendar import Calendar
+from market.corporate_actions import ActionTable, CorporateAction
 from market.errors import OperatorError
 from market.money import format_rupees
 from market.store import DailyBars
@@ -88,6 +90,7 @@ class Story:
     refusals: Counter[str] = field(default_factory=Counter)
     trips: list[BreakerTripped] = field(default_factory=list)
     halts: list[Halted] = field(default_factory=list)
+    actions: dict[tuple[date, str], CorporateAction] = field(default_factory=dict)
     fills: int = 0
     records: int = 0
     starts: int = 0
@@ -122,6 +125,11 @@ class Story:
             self.trips.append(message)
         elif isinstance(message, Halted):
             self.halts.append(message)
+        elif isinstance(message, CorporateActionApplied):
+            action = CorporateAction(
+                message.ex_date, message.symbol, message.kind, message.numerator, message.denominator
+            )
+            self.actions[action.key] = action
         elif isinstance(message, HistoryLoaded) and self.history is None:
             self.history = message
         elif isinstance(message, SessionClosed):
@@ -177,6 +185,7 @@ def baseline_results(
                 end=last,
                 opens=story.bars.opens(),
                 history=story.history,
+                actions=ActionTable(story.actions.values()),
             )
         )
     return results

@@ -20,12 +20,13 @@ from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
+from daemon.book_changes import NO_ACTIONS, BookChanges
 from daemon.bus import Envelope
 from daemon.clock import IST, Clock, ist, session_day
 from daemon.control import Control, may_stop
 from daemon.core import Core, announce, build_core, take_bars
 from daemon.edges import Outside
-from daemon.effects import Alert
+from daemon.effects import Alert, MoveCash
 from daemon.inference import StrategyHost
 from daemon.latch import Latch
 from daemon.lock import InstanceLock
@@ -46,6 +47,7 @@ from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import MODES, StopPlane
 from market.bar import BarBatch
 from market.calendar import Calendar
+from market.corporate_actions import ActionTable
 from market.errors import BadInput, OperatorError
 from market.feed import FeedClient
 from risk.limits import RiskLimits
@@ -80,6 +82,7 @@ class Service:
     feed_url: str
     model: str = ""
     history: Callable[[Any], HistoryLoaded | None] = lambda before: None
+    actions: ActionTable = NO_ACTIONS
     load_active: Callable[[], tuple[Strategy, str, str]] | None = None
     activate: Callable[[str], None] | None = None
     fill_model: FillModel | None = None
@@ -108,6 +111,7 @@ class _Running:
         self._stops_heard = 0
         self._publishes = False
         self.core = self._build()
+        self.books = BookChanges(self.core, self.broker, service.actions)
 
     def _build(self) -> Core:
         service, clock = self.service, self.clock
@@ -134,6 +138,7 @@ class _Running:
             charges=charges,
             outside=Outside(
                 broker=self.broker,
+                move_cash=self._move_cash,
                 strategy=self.host,
                 engaged=self._engaged,
                 release_stop=self._release_stop,
@@ -166,7 +171,7 @@ class _Running:
             calendar=service.calendar,
             agenda=core.state.agenda,
             bus=bus,
-            on_open=lambda session: self.broker.start_session(session.day),
+            on_open=self.books.open_session,
             on_close=lambda session: self.broker.end_session(),
             opened=core.state.session if core.state.session_open else None,
         )
@@ -179,7 +184,12 @@ class _Running:
             await control.start()
             core.journal.start(self._wake)
             today = session_day(self.clock.now_ns())
-            announce(core, strategy=service.strategy.name, history=self._missing_history(today))
+            self.books.heal()
+            history = self._missing_history(today)
+            announce(core, strategy=service.strategy.name, history=history, actions=self.books.at_start(history))
+            for action in self.books.late():
+                detail = f"{action.symbol}: {action.cause}, came into the table after that session; correct the books"
+                self.log.alert(Alert("error", "corporate_action.late", detail), self.clock.now_ns())
             self._obey_latch()
             bus.start()
             driver.start()
@@ -270,6 +280,9 @@ class _Running:
 
     def _engaged(self) -> bool:
         return self.plane.engaged() if self.plane is not None else self.latch.engaged()
+
+    def _move_cash(self, effect: MoveCash) -> None:
+        self.books.move_cash(effect)
 
     def _release_stop(self) -> None:
         """Second step of a resume. A stop that came after it keeps the latch, also one that waits in the control lane."""

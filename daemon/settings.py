@@ -102,6 +102,11 @@ class Paths:
         return self.root / "data" / "latest_market_data.csv"
 
     @property
+    def corporate_actions(self) -> Path:
+        """Splits and bonus issues; optional."""
+        return self.root / "data" / "corporate_actions.csv"
+
+    @property
     def risk_limits(self) -> Path:
         """Risk limits."""
         return self.root / "config" / "risk_limits.yaml"

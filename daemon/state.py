@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Protocol
 
+import msgspec
+
 from brokers.account import Account
 from brokers.charges import DeliveryCharges
 from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
@@ -22,11 +24,14 @@ from daemon.messages import (
     BreakerReleased,
     BreakerTripped,
     CancelRequested,
+    CashMoved,
+    CorporateActionApplied,
     DaemonStarted,
     Decided,
     Halted,
     HistoryLoaded,
     ModelLoaded,
+    Move,
     OrderReports,
     OrdersIntended,
     Outcome,
@@ -42,6 +47,7 @@ from daemon.messages import (
 )
 from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
+from market.corporate_actions import CorporateAction, on_new_basis
 from market.errors import BadInput
 from market.money import Paise
 from risk.alerts import slippage
@@ -112,7 +118,12 @@ class State:
         self.session_open = False
         self.previous_session: date = date.min
         self.equity_history: list[tuple[date, Paise]] = []
+        # The same in units, as a fund counts them: money paid in or out changes their number, not their value.
+        self.unit_history: list[float] = []
         self.returns: list[float] = []
+        self.net_deposits: Paise = Paise(0)
+        self.cash_moves: list[CashMoved] = []
+        self.actions: list[CorporateAction] = []
         self.halts: dict[str, str] = {}
         self.contradictions: list[str] = []
         self.reconciled_ns = 0
@@ -121,6 +132,9 @@ class State:
         self.last_decision: Decided | None = None
         self.traded_today: Paise = Paise(0)
         self._reference: dict[tuple[str, str], Paise] = {}
+        self._units = 1.0  # value of a unit / equity
+        self._unread = Paise(0)  # paid in, and no breaker has seen it yet
+        self._paid_in = Paise(0)  # paid in since the last close, and seen by the breakers
         self._valued: tuple[list[Paise], Account, int] | None = None
         self._equity: Paise | None = None
         self._held_by: Account | None = None
@@ -131,6 +145,8 @@ class State:
         """Register every fold step."""
         bus.reduce(DaemonStarted, self.on_started)
         bus.reduce(HistoryLoaded, lambda message, _: self.view.load(message))
+        bus.reduce(CorporateActionApplied, self.on_action)
+        bus.reduce(CashMoved, self.on_cash)
         bus.reduce(SessionOpened, self.on_session_opened)
         bus.reduce(BarBatch, self.on_bars)
         bus.reduce(BarsRejected, self.on_bars_rejected)
@@ -249,7 +265,50 @@ class State:
         """Return the newest session that the view has a bar of."""
         return max(self.view.last_session, default=date.min)
 
+    def on_action(self, message: CorporateActionApplied, _: Envelope) -> None:
+        action = CorporateAction(message.ex_date, message.symbol, message.kind, message.numerator, message.denominator)
+        if any(known.key == action.key for known in self.actions):
+            return  # on record twice: a kill came between the record and the session's start
+        self.actions = sorted([*self.actions, action], key=lambda known: known.key)
+        symbol, factor = action.symbol, float(action.factor)
+        before = self._entry(symbol)
+        self.account.apply_action(symbol, action.numerator, action.denominator, cause=action.cause)
+        self.view.apply_action(symbol, factor)
+        if self.board is not None:
+            self.board = self.board.apply_action(
+                symbol, action.numerator, action.denominator, before=before, after=self._entry(symbol)
+            )
+        for key, reference in self._reference.items():
+            if key[1] == symbol:
+                self._reference[key] = Paise(round(reference / action.factor))
+        for run in self.runs.values():
+            # What a plan of an earlier session still says of this share is read once more, when it is closed.
+            moves = tuple(_on_new_basis(move, action) if move.symbol == symbol else move for move in run.plan.moves)
+            run.plan = msgspec.structs.replace(run.plan, moves=moves)
+
+    def _entry(self, symbol: str) -> Paise:
+        return Paise(round(self.account.average_cost(symbol) or 0))
+
+    def on_cash(self, message: CashMoved, envelope: Envelope) -> None:
+        equity = self.equity()
+        before = self._close_before() if equity is None else equity
+        self.cash_moves.append(message)
+        self.account.correct(delta=message.amount, cause=f"by uid {message.uid}: {message.reason}")
+        self.net_deposits = Paise(self.net_deposits + message.amount)
+        if before > 0 and before + message.amount > 0:
+            self._units *= before / (before + message.amount)
+        self._unread = Paise(self._unread + message.amount)
+        # At once: by the next bar another session may have begun, with the deposit in its baseline and in its reading.
+        self._observe(envelope)
+
+    def _close_before(self) -> Paise:
+        """Return the equity at the last close, with what was paid in since and seen by the breakers."""
+        last = self.equity_history[-1][1] if self.equity_history else self.opening_cash
+        return Paise((last or 0) + self._paid_in)
+
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> None:
+        if self.actions and batch.session < self.actions[-1].ex_date:
+            batch = on_new_basis(batch, self.actions)  # late bars of a session before an ex date
         self.view.observe(batch)
         self.volume.count(batch)
         if self.view.refused:
@@ -282,20 +341,35 @@ class State:
         equity = self.equity()
         if equity is None:
             return
-        before = self.equity_history[-1][1] if self.equity_history else self.opening_cash
+        if self._unread:
+            self._observe(envelope)
+        before = self.unit_history[-1] if self.unit_history else self.opening_cash
         self.equity_history.append((message.session, equity))
+        self.unit_history.append(equity * self._units)
+        self._paid_in = Paise(0)
         if before:
-            self.returns.append(equity / before - 1.0)
+            self.returns.append(self.unit_history[-1] / before - 1.0)
             del self.returns[:-_HISTORY]
 
     def _observe(self, envelope: Envelope) -> None:
         board = self.board
         if board is None or self.session is None:
             return
-        previous = self.equity_history[-1][1] if self.equity_history else self.opening_cash
+        previous = self._close_before()
         equity = self.worst_equity()
-        reading = Reading(envelope.at_ns, self.session, equity, Paise(0), previous, self._position_readings())
+        paid_in = self._take_unread() if equity is not None else Paise(0)
+        reading = Reading(envelope.at_ns, self.session, equity, paid_in, previous, self._position_readings())
         self.board = board.measure(reading)
+
+    def _take_unread(self) -> Paise:
+        """Return what was paid in and not read yet: the breakers hear of it with one known equity, once."""
+        paid_in, self._unread = self._unread, Paise(0)
+        self._paid_in = Paise(self._paid_in + paid_in)
+        return paid_in
+
+    def value_ratio(self, equity: Paise) -> float:
+        """Return what a unit of the portfolio is worth now against its start: equity without deposits' help."""
+        return equity * self._units / (self.opening_cash or equity)
 
     def _position_readings(self) -> tuple[PositionReading, ...]:
         prices, index, account = self.view.prices(), self.view.index, self.account
@@ -438,3 +512,14 @@ class State:
     def on_resumed(self, message: Resumed, _: Envelope) -> None:
         self.halts.clear()
         self.resume = None
+
+
+def _on_new_basis(move: Move, action: CorporateAction) -> Move:
+    """Return a planned move in shares and at a price as they read after a split or a bonus issue."""
+    numerator, denominator = action.numerator, action.denominator
+    return Move(
+        symbol=move.symbol,
+        before=move.before * numerator // denominator,
+        after=move.after * numerator // denominator,
+        reference=Paise(round(move.reference / action.factor)),
+    )

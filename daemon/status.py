@@ -51,6 +51,7 @@ def status(core: Core) -> dict[str, Any]:
         "session": None if session is None else session.isoformat(),
         "equity": None if equity is None else to_rupees(equity),
         "cash": to_rupees(state.account.cash),
+        "net_deposits": to_rupees(state.net_deposits),
         "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
         "open_orders": len(state.open_orders()),
         "unknown_orders": len(state.unknown_orders()),

@@ -170,6 +170,18 @@ class MarketView:
                 self.last[i] = close
                 self.last_session[i] = batch.session
 
+    def apply_action(self, symbol: str, factor: float) -> None:
+        """Put a symbol's prices on the basis after a split or a bonus issue: no return is made or lost by it."""
+        i = self.index.get(symbol)
+        if i is None:
+            return
+        # A copy: what was handed out as `closes` (to a strategy that still computes) stays as it was.
+        self._closes = self._closes.copy()
+        self._closes[: self._rows, i] /= factor
+        self.last = list(self.last)
+        self.last[i] /= factor
+        self._prices = None
+
     def end_session(self, session: date) -> None:
         """Add the session's closing row, once every instrument has had a price; a session without any bar adds none."""
         if session > self.closed_to and session in self.last_session and self.complete:

@@ -96,6 +96,18 @@ def _data(root: Path) -> tuple[bool, str]:
     return report.ok and behind <= LATE_SESSIONS, ", ".join(said)
 
 
+def _actions(root: Path) -> tuple[bool, str]:
+    from daemon.clock import session_day, wall_ns
+    from market.corporate_actions import read_actions
+
+    path = root / "data" / "corporate_actions.csv"
+    if not path.exists():
+        return True, "no table; splits and bonus issues are not expected"
+    table, today = read_actions(path), session_day(wall_ns())
+    coming = [f"{action.symbol} {action.cause}" for action in table.actions if action.ex_date >= today]
+    return True, f"{len(table.actions)} actions" + (f"; to come: {', '.join(coming[:3])}" if coming else "")
+
+
 def _model(root: Path) -> tuple[bool, str]:
     from daemon.clock import session_day, wall_ns
     from strategies.artifact import active_version, load_artifact
@@ -156,6 +168,7 @@ _CHECKS: Final[dict[str, Callable[[Path], tuple[bool, str]]]] = {
     "configuration": _configuration,
     "calendar": _calendar,
     "data": _data,
+    "corporate actions": _actions,
     "model": _model,
     "journal": _journal,
     "disk": _disk,

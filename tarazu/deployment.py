@@ -16,6 +16,7 @@ from market.money import Paise, rupees
 if TYPE_CHECKING:
     from daemon.messages import HistoryLoaded
     from market.calendar import Calendar
+    from market.corporate_actions import ActionTable
     from risk.limits import RiskLimits
     from strategies.production_config import ProductionConfig
     from strategies.protocol import Strategy
@@ -110,13 +111,25 @@ class Deployment:
         return self.production.environment.look_back + 1 + _SPARE_ROWS
 
     def history(self, symbols: tuple[str, ...]) -> Callable[[date], HistoryLoaded | None]:
-        """Return a function of a date that gives the daily closes before it, None when there is no data file."""
+        """Return a function of a date that gives the daily closes before it, None when there is no data file.
+
+        The file is adjusted for every split and bonus issue up to the last day in it, and for none after that day.
+        """
         from daemon.replay import history_message
         from market.store import read_csv
 
         def before(day: date) -> HistoryLoaded | None:
             if not self.paths.market_data.exists():
                 return None
-            return history_message(read_csv(self.paths.market_data).select(symbols), day, self.history_rows)
+            bars = read_csv(self.paths.market_data).select(symbols)
+            return history_message(bars, day, self.history_rows, actions=table)
 
+        table = self.actions()
         return before
+
+    def actions(self) -> ActionTable:
+        """Return the deployment's splits and bonus issues; none when it has no file of them."""
+        from market.corporate_actions import ActionTable, read_actions
+
+        path = self.paths.corporate_actions
+        return read_actions(path) if path.exists() else ActionTable()

@@ -68,6 +68,7 @@ def run_paper(
         feed_url=feed_url,
         model=version,
         history=history,
+        actions=deployment.actions(),
         load_active=load_active if strategy is None and model is None else None,
         fill_model=FillModel(latency_seconds=latency, slippage_bps=settings.slippage_bps),
         console=not quiet,

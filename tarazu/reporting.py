@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.fold import fold_journal
+from daemon.fold import fold_journal, unit_line
 from daemon.report import Story, baseline_results, page, range_note
 from market.errors import BadInput
 from tarazu.deployment import Deployment
@@ -47,7 +47,7 @@ def build_report(root: Path, journal: Path | None = None) -> Report:
     settings = replace(settings, slippage_bps=story.started.slippage_bps)
     own = fold_journal(path, settings=settings, limits=deployment.limits)
     baselines = baseline_results(story, settings, deployment.calendar, deployment.limits)
-    curves = {own.strategy: [own.initial_equity, *own.equity]}
+    curves = {own.strategy: [own.initial_equity, *unit_line(own.state)]}
     for result in baselines:
         if result.strategy == own.strategy:
             result.strategy = f"{result.strategy} (baseline)"

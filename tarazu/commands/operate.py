@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -17,10 +17,16 @@ Root = typer.Option(Path("production"), "--root", help="The deployment's directo
 AsJson = typer.Option(False, "--json", help="Print the machine-readable answer.")
 
 
+cash = typer.Typer(no_args_is_help=True, help="Tell the daemon of money that was paid in or taken out.")
+# So that "-5" is read as an amount, and refused as one, instead of as an unknown option.
+_NEGATIVE: Final = {"ignore_unknown_options": True}
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (status, stop, approve, resume, reload):
         app.command()(command)
+    app.add_typer(cash, name="cash")
 
 
 def _print(payload: dict[str, Any]) -> None:
@@ -184,6 +190,43 @@ def resume(
             typer.echo("not confirmed; nothing was changed")
             raise typer.Exit(1)
     _print(_ask(root, "POST", "/v1/resume/confirm", {"reason": reason, "nonce": nonce}))
+
+
+def _move_cash(verb: str, amount: str, reason: str, root: Path) -> None:
+    from market.errors import BadInput
+    from market.money import parse_rupees
+
+    parse_rupees(amount)
+    if not reason.strip():
+        raise BadInput("--reason: must not be empty; it goes into the journal")
+    answer = _ask(root, "POST", f"/v1/cash/{verb}", {"rupees": amount, "reason": reason})
+    typer.echo(f"booked Rs {answer['moved']:+,.2f}; cash is now Rs {answer['cash']:,.2f}")
+
+
+@cash.command(context_settings=_NEGATIVE)
+def deposit(
+    rupees: str = typer.Argument(..., help="Rupees, above 0, up to two decimals."),
+    reason: str = typer.Option(..., "--reason", help="Why; goes into the journal."),
+    root: Path = Root,
+) -> None:
+    """Tell the daemon that money was paid in: it is no profit, and no breaker takes it for one.
+
+    Example: tarazu cash deposit 50000 --reason "savings of March"
+    """
+    _move_cash("deposit", rupees, reason, root)
+
+
+@cash.command(context_settings=_NEGATIVE)
+def withdraw(
+    rupees: str = typer.Argument(..., help="Rupees, above 0, up to two decimals; at most the available cash."),
+    reason: str = typer.Option(..., "--reason", help="Why; goes into the journal."),
+    root: Path = Root,
+) -> None:
+    """Take money out of the account: it is no loss, and no breaker takes it for one.
+
+    Example: tarazu cash withdraw 20000.50 --reason "school fees"
+    """
+    _move_cash("withdraw", rupees, reason, root)
 
 
 def reload(root: Path = Root) -> None:

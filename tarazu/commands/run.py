@@ -53,6 +53,9 @@ def replay(
     symbols: str | None = typer.Option(None, "--symbols", help="Comma-separated; default: the configured portfolio."),
     cash: float | None = typer.Option(None, "--cash", help="Opening cash in rupees; default: the configured capital."),
     journal: Path | None = typer.Option(None, "--journal", help="Keep the journal in this new file."),
+    actions: Path | None = typer.Option(
+        None, "--actions", help="Splits and bonus issues (CSV); the bars are then as traded, not adjusted."
+    ),
     approvals: bool = typer.Option(True, help="Play an operator who approves each tripped breaker; the pause holds."),
     slippage: float | None = typer.Option(
         None, "--slippage-bps", min=0.0, help="Adverse slippage of fills in basis points; default: configured."
@@ -74,6 +77,7 @@ def replay(
     from brokers.charges import DeliveryCharges
     from daemon.replay import history_message
     from daemon.replay import replay as run_replay
+    from market.corporate_actions import ActionTable, read_actions
     from market.errors import BadInput
     from market.money import rupees
     from market.store import DailyBars, read_bars
@@ -93,6 +97,7 @@ def replay(
     settings = deployment.settings(mode="replay", symbols=chosen, opening_cash=None if cash is None else rupees(cash))
     if slippage is not None:
         settings = replace(settings, slippage_bps=slippage)
+    table = ActionTable() if actions is None else read_actions(actions)
     bars = read_bars(data).select(chosen)
     played = bars.slice(first, last)
     if next(iter(played.iter_batches(deployment.calendar)), None) is None:
@@ -110,7 +115,7 @@ def replay(
         made, version = deployment.strategy(name=strategy, model=model, symbols=chosen, today=last)
     history = None
     if daily is not None:
-        history = history_message(daily, first, deployment.history_rows)
+        history = history_message(daily, first, deployment.history_rows, actions=table, as_traded=actions is not None)
     result = run_replay(
         settings=settings,
         bars=played,
@@ -124,6 +129,7 @@ def replay(
         history=history,
         charges=charges,
         approvals=approvals,
+        actions=table,
         journal_path=":memory:" if journal is None else journal,
     )
     answer = result.to_json()

@@ -10,6 +10,7 @@ import pytest
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
+from daemon.book_changes import NO_ACTIONS, BookChanges
 from daemon.clock import IST, Clock, VirtualTimeLoop
 from daemon.core import announce, build_core
 from daemon.edges import Outside
@@ -80,7 +81,7 @@ class Fixed:
 class Life:
     """One process's life, from start to kill. What was recorded is on disk, what was not is lost."""
 
-    def __init__(self, folder, start, *, model=None, past=None, unreadable=""):
+    def __init__(self, folder, start, *, model=None, past=None, unreadable="", actions=NO_ACTIONS):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
         charges = DeliveryCharges.default()
@@ -109,24 +110,30 @@ class Life:
                 strategy=StrategyHost(self.clock, Fixed()),
                 engaged=lambda: self.stopped,
                 release_stop=lambda: None,
+                move_cash=self._move_cash,
             ),
         )
         core = self.core
         core.bus.recover()
+        self.books = BookChanges(core, self.broker, actions)
+        self.books.heal()
         state = core.state
         self.driver = SessionDriver(
             clock=self.clock,
             calendar=CALENDAR,
             agenda=state.agenda,
             bus=core.bus,
-            on_open=lambda session: self.broker.start_session(session.day),
+            on_open=self.books.open_session,
             on_close=lambda session: self.broker.end_session(),
             opened=state.session if state.session_open else None,
         )
-        announce(core, strategy="fixed", history=past)
+        announce(core, strategy="fixed", history=past, actions=self.books.at_start(past))
         core.journal.start(core.bus.release)
         core.bus.start()
         self.driver.start()
+
+    def _move_cash(self, effect):
+        self.books.move_cash(effect)
 
     def play(self, *batches):
         for batch in batches:
