@@ -12,7 +12,7 @@ Paise = NewType("Paise", int)
 ZERO: Final = Paise(0)
 # The most that an amount may be, in rupees: far above any account, far below where sums could overflow.
 MOST_RUPEES: Final = 10**12
-_RUPEES: Final = re.compile(r"^(\d{1,13})(?:\.(\d{1,2}))?$", re.ASCII)
+_RUPEES: Final = re.compile(r"(\d{1,13})(?:\.(\d{1,2}))?", re.ASCII)
 
 
 def rupees(amount: float) -> Paise:
@@ -23,7 +23,7 @@ def rupees(amount: float) -> Paise:
 
 def parse_rupees(text: str) -> Paise:
     """Return an amount as a person writes it ("5000", "5000.50") in paise, exactly. Raises BadInput."""
-    match = _RUPEES.match(text)
+    match = _RUPEES.fullmatch(text)
     amount = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else 0
     if not 0 < amount <= MOST_RUPEES * 100:
         raise BadInput(

@@ -16,7 +16,7 @@ from tests.command_line import REPO, daily, said, small_model
 COMMANDS = (
     "demo", "data import", "data check", "data update", "train", "validate", "models list", "models show",
     "models activate", "replay", "stress", "paper", "feed", "live", "status", "stop", "approve", "resume", "reload", "report",
-    "doctor",
+    "cash deposit", "cash withdraw", "doctor",
 )  # fmt: skip
 LAUNCHERS = {
     "scripts/update_market_data.py": "data update",

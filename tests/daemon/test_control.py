@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from types import SimpleNamespace
@@ -200,3 +201,44 @@ async def test_a_writer_that_breaks_in_any_way_stops_the_dispatch(running, monke
         if told:
             break
     assert "not an error of SQLite" in told[0] and bus.failed
+
+
+@pytest.mark.parametrize(
+    ("body", "wants"),
+    [
+        (b'{"reason": "x"}', "allowed: rupees above 0"),
+        (b'{"reason": "x", "rupees": "-5"}', "allowed: rupees above 0"),
+        (b'{"reason": "x", "rupees": "0.001"}', "two decimals"),
+        (b'{"reason": "x", "rupees": 5}', "allowed: reason, nonce, rupees"),
+        (b'{"reason": "x", "rupees": "2000000000000"}', "at most"),
+    ],
+)
+async def test_an_amount_that_is_none_is_answered_and_moves_nothing(tmp_path, body, wants):
+    core, path = silent_core(), tmp_path / "control.sock"
+    control = Control(core, path, stop=lambda **_: {}, reload=dict)
+    await control.start()
+    try:
+        for verb in ("cash/deposit", "cash/withdraw"):
+            status, answer = await asyncio.to_thread(unix_socket.request, path, "POST", f"/v1/{verb}", body)
+            assert status == 400 and wants in json.loads(answer)["error"]
+    finally:
+        await control.close()
+    assert core.posted == []
+
+
+async def test_cash_is_for_the_daemons_user_and_carries_who_and_how_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon.control, "ANSWER_SECONDS", 0.05)
+    core, path = silent_core(), tmp_path / "control.sock"
+    control = Control(core, path, stop=lambda **_: {}, reload=dict)
+    await control.start()
+    body = b'{"reason": "savings", "rupees": "5000.50"}'
+    try:
+        status, answer = await asyncio.to_thread(unix_socket.request, path, "POST", "/v1/cash/deposit", body)
+        assert status == 503 and "it may still be booked" in json.loads(answer)["error"]
+        (command,) = core.posted
+        assert (command.verb, command.amount, command.uid) == ("cash/deposit", 500_050, os.getuid())
+        monkeypatch.setattr(daemon.control, "may_resume", lambda uid: False)
+        status, _ = await asyncio.to_thread(unix_socket.request, path, "POST", "/v1/cash/deposit", body)
+        assert status == 403 and len(core.posted) == 1
+    finally:
+        await control.close()

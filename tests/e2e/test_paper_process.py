@@ -142,3 +142,51 @@ def test_a_universe_that_changed_under_a_journal_is_refused(deployment):
         "paper", "--root", str(deployment.root), "--feed", url, "--strategy", "equal_weight", "--quiet", expect=2
     )
     assert "restore portfolio.assets" in said
+
+
+@pytest.mark.timeout(120)
+def test_cash_is_booked_once_over_a_kill_and_a_withdrawal_beyond_it_is_refused(deployment):
+    root = str(deployment.root)
+    first = deployment.daemon(deployment.feed(FIRST, speed=30.0), "equal_weight")
+    deployment.wait_for("reconcile.done")
+    before = json.loads(deployment.run("status", "--root", root, "--json"))["cash"]
+    said = deployment.run("cash", "deposit", "5000.50", "--reason", "savings of May", "--root", root)
+    assert "booked Rs +5,000.50" in said
+    line = deployment.wait_for("cash.moved")
+    assert (line["rupees"], line["uid"], line["reason"]) == (5000.5, os.getuid(), "savings of May")
+    first.kill()
+    deployment.finish(first, expect=-signal.SIGKILL)
+
+    since = len(deployment.log())
+    again = deployment.daemon(deployment.feed(FIRST), "equal_weight")
+    assert deployment.wait_for("reconcile.done", since=since)["clean"]
+    status = json.loads(deployment.run("status", "--root", root, "--json"))
+    assert status["cash"] == pytest.approx(before + 5000.5) and status["net_deposits"] == 5000.5
+    said = deployment.run("cash", "withdraw", "999999999", "--reason", "all of it", "--root", root, expect=1)
+    assert "is more than the Rs" in said and len(said.strip().splitlines()) == 1
+    again.send_signal(signal.SIGTERM)
+    deployment.finish(again)
+
+
+@pytest.mark.timeout(120)
+def test_a_split_between_two_days_of_a_real_process_leaves_equity_and_books_as_they_were(deployment):
+    """The feed of the second day plays SBIN at a tenth of its price; the deployment has the table."""
+    day_one(deployment)
+    (before,) = [line["equity"] for line in deployment.log() if line["event"] == "decision.made"]
+    five = deployment.root.parent / "five.csv"
+    rows = five.read_text().splitlines()
+    for number, row in enumerate(rows[1:], 1):
+        stamp, symbol, *prices, volume = row.split(",")
+        if symbol == "SBIN" and stamp >= f"{SECOND}":
+            rows[number] = ",".join([stamp, symbol, *(f"{float(p) / 10:.2f}" for p in prices), volume])
+    five.write_text("\n".join(rows) + "\n")
+    table = deployment.root / "data" / "corporate_actions.csv"
+    table.write_text(f"ex_date,symbol,action,shares_after_per_share_before\n{SECOND},SBIN,split 10:1,10\n")
+    since = len(deployment.log())
+    deployment.finish(deployment.daemon(deployment.feed(SECOND), "equal_weight"))
+    lines = deployment.log()[since:]
+    events = [line["event"] for line in lines]
+    assert events.index("corporate_action.applied") < events.index("session.opened")
+    assert "breaker.tripped" not in events and "daemon.halted" not in events
+    (decided,) = [line for line in lines if line["event"] == "decision.made"]
+    assert decided["equity"] == pytest.approx(before, rel=0.02)
