@@ -357,7 +357,7 @@ class State:
             return
         previous = self._close_before()
         equity = self.worst_equity()
-        paid_in = self._take_unread() if equity is not None else Paise(0)
+        paid_in = self._take_unread() if self._unread and equity is not None else Paise(0)
         reading = Reading(envelope.at_ns, self.session, equity, paid_in, previous, self._position_readings())
         self.board = board.measure(reading)
 

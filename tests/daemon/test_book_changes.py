@@ -25,6 +25,7 @@ from daemon.messages import (
     SessionClosed,
     SessionOpened,
 )
+from daemon.report import Story, baseline_results
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.corporate_actions import ActionKind, ActionTable, CorporateAction
@@ -34,6 +35,7 @@ from risk.approval import Side
 from risk.breakers.board import BreakerBoard
 from risk.limits import load_limits
 from tests.daemon.test_restart_and_stop import (
+    CALENDAR,
     MONDAY,
     SYMBOLS,
     TUESDAY,
@@ -278,6 +280,17 @@ def test_a_loss_that_a_person_accepted_stays_accepted_through_a_split():
     assert fold.used()["single_stock_loss"] == pytest.approx(0.0, abs=1e-4)
     fold.price(270.0, "10:20", WEDNESDAY)
     assert fold.used()["single_stock_loss"] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_the_reports_baselines_go_through_the_same_action(life, tmp_path):
+    running = monday(life, actions=TABLE)
+    running.play(bars(TUESDAY, "09:18", AFTER), bars(TUESDAY, "15:30", AFTER)).to(TUESDAY, "16:00")
+    running.kill()
+    story = Story.read(tmp_path / "journal.sqlite")
+    settings = DaemonSettings("test", "replay", tuple(map(Instrument, SYMBOLS)), rupees(1_000_000))
+    (baseline,) = baseline_results(story, settings, CALENDAR, LIMITS, names=("equal_weight",))
+    assert baseline.sessions == [MONDAY, TUESDAY] and baseline.core_state.account.quantity("SBIN") > 0
+    assert baseline.tally.trips == [] and baseline.equity[-1] == pytest.approx(baseline.equity[0], rel=0.005)
 
 
 # ---- cash ------------------------------------------------------------------------------------------------------------
