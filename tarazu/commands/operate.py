@@ -47,7 +47,9 @@ def _no_daemon(where: Path, error: Exception) -> str:
     return f"{where}: no daemon answers there ({'is it running?' if absent else error})"
 
 
-def _ask(root: Path, method: str, target: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(
+    root: Path, method: str, target: str, body: dict[str, Any] | None = None, *, timeout: float = 5.0
+) -> dict[str, Any]:
     from daemon import unix_socket
     from market.errors import DependencyFailed, OperatorError
 
@@ -55,7 +57,7 @@ def _ask(root: Path, method: str, target: str, body: dict[str, Any] | None = Non
     path = root / "state" / "control.sock"
     try:
         code, raw = unix_socket.request(
-            path, method, target, json.dumps(body or {}).encode() if body is not None else b""
+            path, method, target, json.dumps(body or {}).encode() if body is not None else b"", timeout=timeout
         )
     except OSError as error:
         raise DependencyFailed(_no_daemon(path, error)) from error
@@ -193,13 +195,19 @@ def resume(
 
 
 def _move_cash(verb: str, amount: str, reason: str, root: Path) -> None:
-    from market.errors import BadInput
+    from market.errors import BadInput, DependencyFailed
     from market.money import parse_rupees
 
     parse_rupees(amount)
     if not reason.strip():
         raise BadInput("--reason: must not be empty; it goes into the journal")
-    answer = _ask(root, "POST", f"/v1/cash/{verb}", {"rupees": amount, "reason": reason})
+    try:
+        # Longer than the daemon waits for itself, so that it is the one to say that the outcome is not known.
+        answer = _ask(root, "POST", f"/v1/cash/{verb}", {"rupees": amount, "reason": reason}, timeout=10.0)
+    except DependencyFailed as error:
+        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+            raise
+        raise DependencyFailed(f"{error}; it may still be booked: look at the status before you repeat it") from error
     typer.echo(f"booked Rs {answer['moved']:+,.2f}; cash is now Rs {answer['cash']:,.2f}")
 
 

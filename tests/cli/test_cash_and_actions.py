@@ -126,3 +126,25 @@ def test_history_of_an_adjusted_file_comes_out_as_its_last_row_traded(root):
     assert closes(late, actions=table) == closes(late)
     raw = closes(late, actions=table, as_traded=True)
     assert raw == pytest.approx([*(value / 10 for value in closes(late)[:-1]), closes(late)[-1]])
+
+
+def test_no_answer_to_a_cash_command_is_not_taken_for_a_no(root, capsys):
+    """Somebody takes the request and dies: what became of it is not known, and the line says so."""
+    import socket
+    import threading
+
+    (root / "state").mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "state" / "control.sock"))
+        server.listen(1)
+
+        def take_and_die():
+            client, _ = server.accept()
+            client.recv(65536)
+            client.close()
+
+        thread = threading.Thread(target=take_and_die)
+        thread.start()
+        code, out = said(capsys, "cash", "deposit", "5000", "--reason", "x", "--root", root)
+        thread.join()
+    assert code == 3 and "it may still be booked" in out

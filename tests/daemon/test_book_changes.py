@@ -117,7 +117,14 @@ def test_a_real_fall_on_the_ex_date_still_trips(life):
 # The broker acts at the open, so that alone it cannot be ahead of the record before that.
 @pytest.mark.parametrize(
     ("side", "back"),
-    [("record", "09:05"), ("record", "09:16"), ("record", "11:00"), ("broker", "09:16"), ("broker", "11:00")],
+    [
+        ("record", "09:05"),
+        ("record", "09:16"),
+        ("record", "11:00"),
+        ("broker", "09:16"),
+        ("broker", "11:00"),
+        ("broker", "18:00"),
+    ],
 )
 def test_a_kill_between_record_and_broker_leaves_both_equal(life, side, back):
     first = monday(life, actions=TABLE)
@@ -132,7 +139,7 @@ def test_a_kill_between_record_and_broker_leaves_both_equal(life, side, back):
     else:
         first.broker.apply_action(BONUS)
     first.kill()
-    again = life(at(TUESDAY, back), actions=TABLE).to(TUESDAY, "11:10")
+    again = life(at(TUESDAY, back), actions=TABLE).to(TUESDAY, "18:10")
     assert again.core.state.account.quantity("SBIN") == 2 * shares
     assert_equal_books(again)
     messages = again.kill()
@@ -306,7 +313,10 @@ def test_a_deposit_and_a_withdrawal_are_on_record_with_who_and_why_and_in_both_b
     assert_equal_books(running)
     account = running.core.state.account
     assert account.cash == cash + rupees(29_999.45)
-    assert sum(c.delta for c in account.corrections if not c.symbol) == rupees(29_999.45)
+    moved = sum(correction.delta for correction in account.corrections if not correction.symbol)
+    assert moved == rupees(29_999.45) == running.core.state.net_deposits
+    # Design, invariant 3, to the paisa; so far everything was a purchase.
+    assert account.cash == rupees(1_000_000) - account.traded - account.charges_paid + moved
     running.core.bus.post(Lane.CONTROL, reconcile())
     running.to(MONDAY, "16:30")
     messages = running.kill()
@@ -456,4 +466,4 @@ def test_a_fold_of_the_journal_gives_the_same_breakers_and_units(life):
         state.value_ratio(state.equity()),
         state.view.closes.tolist(),
     )
-    again.kill()
+    again.to(TUESDAY, "09:42").kill()
