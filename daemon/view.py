@@ -132,12 +132,14 @@ class MarketView:
                 self.refused[symbol] = self.refused.get(symbol, 0) + 1
                 if suspect:
                     self.suspect.add(symbol)
+                    self._prices = None  # what was valued at the last prices is not known any more
 
     def believe(self, symbols: tuple[str, ...]) -> None:
         """Forget what was refused of these symbols: a bar of them was taken."""
         for symbol in symbols:
             self.refused.pop(symbol, None)
             self.suspect.discard(symbol)
+        self._prices = None
 
     def load(self, message: HistoryLoaded) -> None:
         """Start from daily closes."""

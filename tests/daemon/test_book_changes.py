@@ -13,6 +13,7 @@ from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope
 from daemon.messages import (
+    BreakerReleased,
     BreakerTripped,
     CashMoved,
     CorporateActionApplied,
@@ -32,7 +33,6 @@ from market.corporate_actions import ActionKind, ActionTable, CorporateAction
 from market.instrument import Instrument
 from market.money import Paise, rupees
 from risk.approval import Side
-from risk.breakers.board import BreakerBoard
 from risk.limits import load_limits
 from tests.daemon.test_restart_and_stop import (
     CALENDAR,
@@ -205,7 +205,7 @@ class Fold:
             symbols=("SBIN",),
             charges=DeliveryCharges.default(),
             agenda=Agenda(()),
-            board=lambda opening: BreakerBoard.start(LIMITS, initial_equity=opening),
+            limits=LIMITS,
         )
         self.reducers = {}
         self.state.wire(self)
@@ -230,6 +230,13 @@ class Fold:
 
     def price(self, price, clock, day=MONDAY):
         self.take(bars(day, clock, (price,), ("SBIN",)), clock, day)
+        # What the breakers' handler would put on record.
+        board = self.state.board
+        free = board.releasable(at(day, clock))
+        if free:
+            self.take(BreakerReleased(names=free, approved_by=("0",)), clock, day)
+        for trip in self.state.board.due(at(day, clock)):
+            self.take(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit), clock, day)
 
     def used(self):
         return {verdict.name: verdict.used for verdict in self.state.board.verdicts}

@@ -17,6 +17,7 @@ from market.instrument import Instrument
 from market.money import rupees
 from market.store import daily_bars, read_csv
 from risk.limits import load_limits
+from risk.schema import Monitoring
 from strategies.baselines import make_strategy
 
 CALENDAR = Calendar.load()
@@ -71,7 +72,11 @@ def adjusted(real_data):
     return read_csv(real_data / "nse_banks_daily.csv")
 
 
-def hold(bars, actions=NO_ACTIONS, *, first=None, last=None, as_traded=True):
+# Believes any price, so that a missing action reaches the breakers.
+CREDULOUS = LIMITS.model_copy(update={"monitoring": Monitoring(check_data_quality=False)})
+
+
+def hold(bars, actions=NO_ACTIONS, *, first=None, last=None, as_traded=True, limits=LIMITS):
     """Buy and hold over bars; return sessions, daily returns by session, and (session, breaker) of each trip."""
     trips = []
 
@@ -84,7 +89,7 @@ def hold(bars, actions=NO_ACTIONS, *, first=None, last=None, as_traded=True):
         settings=DaemonSettings("test", "replay", tuple(map(Instrument, bars.symbols)), rupees(5_000_000)),
         bars=bars.slice(first, last),
         calendar=CALENDAR,
-        limits=LIMITS,
+        limits=limits,
         strategy=make_strategy("buy_and_hold", bars.symbols, 30),
         start=first,
         end=last,
@@ -124,11 +129,22 @@ def test_bought_just_before_a_real_action_it_trips_nothing_and_would_without_the
     first = bars.days[int(np.searchsorted(bars.days, np.datetime64(ex))) - 2].item()
     _, trips, _ = hold(bars, table, first=first, last=ex)
     assert trips == []
-    _, blind, _ = hold(bars, first=first, last=ex)
+    _, blind, _ = hold(bars, first=first, last=ex, limits=CREDULOUS)
     names = {name for session, name in blind if session == ex}
     assert "single_stock_loss" in names
     # Four tenths of the account, halved or worse, are a false loss of the account as well.
     assert ({"daily_loss", "drawdown"} <= names) == (symbol != "ICICIBANK" or ex.year != 2017)
+
+
+@pytest.mark.parametrize(("symbol", "ex"), sorted(EVENTS, key=lambda event: event[1]), ids=str)
+def test_without_the_table_a_price_that_is_halved_or_worse_is_not_believed(slices, symbol, ex):
+    bars = slices[symbol, ex]
+    first = bars.days[int(np.searchsorted(bars.days, np.datetime64(ex))) - 2].item()
+    _, _, result = hold(bars, first=first, last=ex)
+    row = int(np.searchsorted(bars.days, np.datetime64(ex)))
+    halved = bars.close[row, 0] < 0.5 * bars.close[row - 1, 0]
+    assert result.core_state.view.suspect == ({symbol} if halved else set())
+    assert (result.core_state.equity() is None) == halved, "the account's value is not known until a person looks"
 
 
 def test_a_real_fall_of_eight_percent_trips_and_names_the_stock(real_data, table):
