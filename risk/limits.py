@@ -75,7 +75,7 @@ def _read(path: Path) -> Content:
         if keys is None:
             raw[section] = {}
         elif not isinstance(keys, dict):
-            raise BadInput(f"{path}: {section}: {_show(keys)}: must be a section with keys")
+            raise BadInput(f"{path}: {section}: {show(keys)}: must be a section with keys")
     return raw
 
 
@@ -85,7 +85,7 @@ def _check_overlay_shape(overlay: Mapping[str, Any], *, file: str, prefix: str) 
             known = [s for s in SECTIONS if s != "live"]
             raise BadInput(f"{file}: {prefix}{section}: unknown section{_suggest(str(section), known)}")
         if not isinstance(keys, dict):
-            raise BadInput(f"{file}: {prefix}{section}: {_show(keys)}: must be a section with keys")
+            raise BadInput(f"{file}: {prefix}{section}: {show(keys)}: must be a section with keys")
 
 
 def _check_keys(content: Mapping[str, Mapping[str, Any]], *, file: str, prefix: str) -> None:
@@ -120,11 +120,11 @@ def _line(error: Any, merged: Content, overlay: Content, prefix: str) -> str:
         return f"{prefix if key in overlay.get(section, {}) else ''}{section}.{text}"
     key = location[1]
     mine = prefix if key in overlay.get(section, {}) else ""
-    allowed = _allowed(SECTIONS[section].model_fields[key])
-    return f"{mine}{section}.{key}: {_show(merged[section].get(key))}: must be {allowed}"
+    rule = allowed(SECTIONS[section].model_fields[key])
+    return f"{mine}{section}.{key}: {show(merged[section].get(key))}: must be {rule}"
 
 
-def _allowed(field: FieldInfo) -> str:
+def allowed(field: FieldInfo) -> str:
     """Say in words what a key accepts."""
     kind = str(field.annotation)
     if "True" in kind:
@@ -152,15 +152,15 @@ def _check_tightens(base: RiskLimits, mine: RiskLimits, overlay: Content, *, fil
                 continue
             extra = SECTIONS[section].model_fields[key].json_schema_extra
             direction = extra["tighter"] if isinstance(extra, dict) else "fixed"
-            where = f"{file}: {prefix}{section}.{key}: {_show(after)}"
+            where = f"{file}: {prefix}{section}.{key}: {show(after)}"
             if direction == "fixed":
-                raise BadInput(f"{where}: is the same in all modes ({_show(before)})")
+                raise BadInput(f"{where}: is the same in all modes ({show(before)})")
             if before is None:
                 continue  # switching a limit on is tighter than off
             looser = after is None or (after > before if direction == "lower" else after < before)
             if looser:
                 bound = "at most" if direction == "lower" else "at least"
-                raise BadInput(f"{where}: may only tighten {section}.{key}: {bound} {_show(before)}")
+                raise BadInput(f"{where}: may only tighten {section}.{key}: {bound} {show(before)}")
 
 
 def _suggest(key: str, known: Any) -> str:
@@ -168,7 +168,8 @@ def _suggest(key: str, known: Any) -> str:
     return f"; did you mean {close[0]}?" if close else f"; allowed: {', '.join(known)}"
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Return a value as the file would have it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

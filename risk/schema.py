@@ -93,7 +93,7 @@ class PositionLimits(Section):
 
 
 class CircuitBreakers(Section):
-    """Losses that pause trading. Percent keys: 5 means 5 %. Absolute amounts in rupees; None is off.
+    """Losses that pause trading. Percent keys: 5 means 5 %. Absolute amounts in rupees; null is off.
 
     The absolute amounts do not grow with the account: Rs 5,000 a day and Rs 10,000 a week suit a capital of Rs 1,00,000.
     The tighter of the two counts.
