@@ -9,7 +9,7 @@ only an instrument that stops being tradable makes a step.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -64,18 +64,9 @@ class Projection(msgspec.Struct, frozen=True, gc=False):
     relaxed: dict[str, float] = {}
 
 
-class Layers(NamedTuple):
-    """Bounds that can all hold: each weight within `lower` and `upper`, their sum, and sum|w - held| at most `traded`.
-
-    `relaxed` as in `Projection`; `pinned` are the indices that cannot be traded.
-    """
-
-    lower: list[float]
-    upper: list[float]
-    budget: float
-    traded: float
-    relaxed: dict[str, float]
-    pinned: list[int]
+# Each weight lies within `lower` and `upper`, their sum within the budget, sum|w - held| within the fourth; `relaxed` as
+# in `Projection`; last the indices that cannot be traded. A plain tuple: one is made per decision and taken apart.
+Layers = tuple[list[float], list[float], float, float, dict[str, float], list[int]]
 
 
 def layers(previous: list[float], bounds: Bounds) -> Layers:
@@ -88,7 +79,7 @@ def layers(previous: list[float], bounds: Bounds) -> Layers:
     fixed = 0.0
     if bounds.tradable is None:
         if keeps_all(bounds, n, min(previous), max(previous), sum(previous)):
-            return Layers(lower, upper, bounds.budget, 2.0 * bounds.turnover, relaxed, pinned)
+            return lower, upper, bounds.budget, 2.0 * bounds.turnover, relaxed, pinned
     else:
         pinned = [i for i, tradable in enumerate(bounds.tradable) if not tradable]
         for i in pinned:
@@ -113,7 +104,7 @@ def layers(previous: list[float], bounds: Bounds) -> Layers:
         below = [p for p, low in zip(previous, lower, strict=True) if p < low]
         level = fill(below, paid, least, bounds, relaxed)
         lower = [low if p >= low else level if p < level else p for p, low in zip(previous, lower, strict=True)]
-    return Layers(lower, upper, budget, limit, relaxed, pinned)
+    return lower, upper, budget, limit, relaxed, pinned
 
 
 def keeps_all(bounds: Bounds, n: int, smallest: float, largest: float, gross: float) -> bool:

@@ -52,7 +52,7 @@ ENFORCES: Final = (
 )
 
 # Above this many instruments numpy is faster than plain Python.
-_SMALL: Final = 16
+_SMALL: Final = 40
 # An equation is solved when its sides differ by no more than the rounding of a sum of weights.
 _EXACT: Final = 2e-15
 _STEPS: Final = 12
@@ -114,13 +114,13 @@ def _project_few(target: Sequence[float], previous: Sequence[float], bounds: Bou
 
     within = first
     if heavy:
-        within = _within_budget(target, lower, upper, budget)
+        within = _within_budget(target, lower, upper, budget, gross)
         moved[bounds.budget_name] = _distance(within, first)
         if _distance(within, held) <= limit + TOLERANCE:
             return Projection(tuple(within), tuple(moved), moved, relaxed)
     if busy:
         # Turnover alone may be enough; then the budget does not bind, whatever the first step said.
-        weights = _within_turnover(target, held, lower, upper, limit)
+        weights = _within_turnover(target, held, lower, upper, limit, traded)
         if sum(weights) <= budget + TOLERANCE:
             moved.pop(bounds.budget_name, None)
             moved[TURNOVER] = _distance(weights, first)
@@ -141,38 +141,51 @@ def _distance(left: Sequence[float], right: Sequence[float]) -> float:
     return total
 
 
-def _within_budget(target: Sequence[float], lower: list[float], upper: list[float], budget: float) -> list[float]:
+def _within_budget(
+    target: Sequence[float], lower: list[float], upper: list[float], budget: float, gross: float
+) -> list[float]:
     """Only the budget binds: the same amount is taken off each weight, between its bounds."""
-    c = _level(list(zip(target, lower, upper, strict=True)), budget)
+    pieces = list(zip(target, lower, upper, strict=True))
+    between = 0
+    for t, low, high in pieces:
+        if low < t < high:
+            between += 1
+    c = _level(pieces, budget, (gross - budget) / between if between else 0.0)
     weights: list[float] = []
-    for t, low, high in zip(target, lower, upper, strict=True):
+    for t, low, high in pieces:
         w = t - c
         weights.append(low if w < low else high if w > high else w)
     return weights
 
 
 def _within_turnover(
-    target: Sequence[float], held: list[float], lower: list[float], upper: list[float], limit: float
+    target: Sequence[float],
+    held: list[float],
+    lower: list[float],
+    upper: list[float],
+    limit: float,
+    traded: float,
 ) -> list[float]:
-    """Only turnover binds: the same amount is taken off each trade. An instrument is then bought or sold, never both."""
+    """Only turnover binds: the same amount is taken off each trade. An instrument is bought or sold, never both."""
     pieces: list[Piece] = []
-    sold: list[bool] = []
+    between = 0
     for t, p, low, high in zip(target, held, lower, upper, strict=True):
         if p > high or (t < p and p >= low):
-            pieces.append((p - t, p - high if p > high else 0.0, p - low if p > low else 0.0))
-            sold.append(True)
+            x, least, most = p - t, p - high if p > high else 0.0, p - low if p > low else 0.0
         else:
-            pieces.append((t - p, low - p if low > p else 0.0, high - p))
-            sold.append(False)
-    c = _level(pieces, limit)
+            x, least, most = t - p, low - p if low > p else 0.0, high - p
+        if least < x < most:
+            between += 1
+        pieces.append((x, least, most))
+    c = _level(pieces, limit, (traded - limit) / between if between else 0.0)
     weights: list[float] = []
-    for (x, low, high), sells, p in zip(pieces, sold, held, strict=True):
+    for (x, least, most), t, p, low, high in zip(pieces, target, held, lower, upper, strict=True):
         d = x - c
-        if d < low:
-            d = low
-        elif d > high:
-            d = high
-        weights.append(p - d if sells else p + d)
+        if d < least:
+            d = least
+        elif d > most:
+            d = most
+        weights.append(p - d if p > high or (t < p and p >= low) else p + d)
     return weights
 
 
@@ -192,8 +205,8 @@ def _within_both(
         buys.append((x, low - p if low > p else 0.0, high - p if high > p else 0.0))
         sells.append((-x, p - high if p > high else 0.0, p - low if p > low else 0.0))
     change = budget - sum(held)
-    b = _level(sells, 0.5 * (limit - change))
-    c = _level(buys, 0.5 * (limit + change))
+    b = _level(sells, 0.5 * (limit - change), 0.0)
+    c = _level(buys, 0.5 * (limit + change), 0.0)
     weights: list[float] = []
     for p, (x, least, most), (y, least_sold, most_sold) in zip(held, buys, sells, strict=True):
         d = x - c
@@ -205,9 +218,11 @@ def _within_both(
     return weights
 
 
-def _level(pieces: list[Piece], total: float) -> float:
-    """Return c with sum(clip(x - c, low, high)) = total over pieces (x, low, high), or the nearest end of its range."""
-    c = 0.0
+def _level(pieces: list[Piece], total: float, c: float) -> float:
+    """Return the number with sum(clip(x - it, low, high)) = total over pieces (x, low, high), or the nearest end.
+
+    `c` is a first guess.
+    """
     below, above = -1e300, 1e300
     for _ in range(_STEPS):
         value = 0.0
@@ -224,12 +239,17 @@ def _level(pieces: list[Piece], total: float) -> float:
         gap = value - total
         if -_EXACT <= gap <= _EXACT:
             return c
-        if not slope:
-            break
         if gap > 0.0:
             below = c
+            if not slope:
+                # A flat piece: on to its end, where at least one instrument begins to move.
+                c = min([x - high for x, low, high in pieces if low < high < x - c], default=above)
+                slope = 1
         else:
             above = c
+            if not slope:
+                c = max([x - low for x, low, high in pieces if x - c < low < high], default=below)
+                slope = 1
         c += gap / slope
         if not below < c < above:
             break
