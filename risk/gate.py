@@ -156,7 +156,7 @@ class Gate:
         hold for what is left after paying them. An instrument that cannot be traded keeps its quantity.
         """
         equity = float(book.equity - expected_costs)
-        after = whole_shares(approval.weights, book.worst, book.prices, equity, approval.bounds)
+        after = whole_shares(approval.weights, book.worst, book.prices, equity, approval.bounds).quantities
         if not book.high:
             return after
         return tuple(

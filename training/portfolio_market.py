@@ -287,7 +287,8 @@ class PortfolioMarket:
         tables, bounds = self.tables, self._bounds
         prices = tables.close_rows[t]
         change = sum(abs(w - q * price / equity) for w, q, price in zip(approved, held, prices, strict=True))
-        after = whole_shares(approved, held, prices, float(equity - int(change * equity * EXPECTED_COSTS)), bounds)
+        left = float(equity - int(change * equity * EXPECTED_COSTS))
+        after = whole_shares(approved, held, prices, left, bounds).quantities
         planned_shares = outside_band(
             held, after, prices, approved, equity=equity, band=self._band, max_weight=bounds.max_weight
         )
@@ -334,8 +335,8 @@ class PortfolioMarket:
             available: float = cash - unsettled
             cash_for_buys = spendable(available)
             limits = [tables.buy_limits[t][i] for i, _ in buys]
-            left = max(0, int(2.0 * bounds.turnover * equity) - traded)
-            wanted_sizes = scaled_to([quantity for _, quantity in buys], [prices[i] for i, _ in buys], left)
+            may_trade = max(0, int(2.0 * bounds.turnover * equity) - traded)
+            wanted_sizes = scaled_to([quantity for _, quantity in buys], [prices[i] for i, _ in buys], may_trade)
             sizes = affordable(wanted_sizes, limits, available=cash_for_buys, rates=rates)
             position_limit, gross_limit = bounds.max_weight * equity + slack, bounds.budget * equity + slack
             traded_limit = 2.0 * bounds.turnover * equity + slack

@@ -34,7 +34,7 @@ def test_no_limit_is_crossed_that_the_weights_kept(book):
     held, prices, equity, target, limits = book
     previous = [h * p / equity for h, p in zip(held, prices, strict=True)]
     weights = project(target, previous, limits).weights
-    shares = whole_shares(weights, held, prices, equity, limits)
+    shares = whole_shares(weights, held, prices, equity, limits).quantities
     free = limits.tradable or (True,) * len(held)
     slack = 1e-8 * equity
 
@@ -61,24 +61,24 @@ def test_no_limit_is_crossed_that_the_weights_kept(book):
 
 def test_a_weight_that_is_a_whole_number_of_shares_is_that_number():
     limits = Bounds(0.4, 0.05, 0.95, 1.0)
-    assert whole_shares((0.4, 0.3), (0, 0), (10_000, 3_000), 1_000_000.0, limits) == (40, 100)
+    assert whole_shares((0.4, 0.3), (0, 0), (10_000, 3_000), 1_000_000.0, limits).quantities == (40, 100)
 
 
 def test_a_purchase_is_rounded_down_and_a_sale_to_fewer_shares_sold():
     limits = Bounds(0.9, 0.0, 1.0, 1.0)
-    assert whole_shares((0.255, 0.255), (20, 30), (10_000, 10_000), 1_000_000.0, limits) == (25, 26)
+    assert whole_shares((0.255, 0.255), (20, 30), (10_000, 10_000), 1_000_000.0, limits).quantities == (25, 26)
 
 
 def test_a_sale_forced_by_the_maximum_is_rounded_to_one_share_more():
     limits = Bounds(0.255, 0.0, 1.0, 1.0)
-    assert whole_shares((0.255,), (30,), (10_000,), 1_000_000.0, limits) == (25,)
+    assert whole_shares((0.255,), (30,), (10_000,), 1_000_000.0, limits).quantities == (25,)
 
 
 def test_a_purchase_at_the_minimum_gets_the_share_that_rounding_took():
     limits = Bounds(0.4, 0.05, 0.95, 1.0)
-    assert whole_shares((0.05, 0.3), (0, 0), (17_000, 10_000), 1_000_000.0, limits) == (3, 30)
+    assert whole_shares((0.05, 0.3), (0, 0), (17_000, 10_000), 1_000_000.0, limits).quantities == (3, 30)
 
 
 def test_a_share_that_costs_more_than_the_maximum_is_not_bought():
     limits = Bounds(0.4, 0.05, 0.95, 1.0)
-    assert whole_shares((0.4,), (0,), (500_000,), 1_000_000.0, limits) == (0,)
+    assert whole_shares((0.4,), (0,), (500_000,), 1_000_000.0, limits).quantities == (0,)
