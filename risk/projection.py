@@ -69,10 +69,6 @@ def project(target: Sequence[float], previous: Sequence[float], bounds: Bounds) 
         return project_arrays(target, previous, bounds)
     if not target:
         return Projection(())
-    return _project_few(target, previous, bounds)
-
-
-def _project_few(target: Sequence[float], previous: Sequence[float], bounds: Bounds) -> Projection:
     held = list(previous)
     lower, upper, budget, limit, relaxed, pinned = layers(held, bounds)
 
