@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from bench import decision, latency, replay, startup
+from bench import decision, gate, latency, replay, startup
 from bench.report import Ratio, machine
 
 
@@ -27,6 +27,7 @@ def _latency() -> list[Ratio]:
 BENCHES: dict[str, Callable[[], list[Ratio]]] = {
     "observation": decision.bench_observation,
     "policy": decision.bench_policy,
+    "gate": gate.bench,
     "replay": replay.bench,
     "latency": _latency,
     "startup": startup.bench,

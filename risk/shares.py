@@ -22,7 +22,7 @@ the two whole numbers around each weight is tried before anything is relaxed. Ab
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -55,10 +55,12 @@ def whole_shares(
     `bounds` are those of the projection. An instrument without a price is not traded.
     """
     book = _Rounded(weights, held, prices, equity, bounds)
-    if book.gross <= book.budget and book.traded <= book.turnover and not book.dear:
+    if book.gross <= book.budget and book.traded <= book.turnover and not book.short:
         return WholeShares(tuple(book.shares))
     book.keep_budget()
     book.keep_turnover()
+    if not book.short:
+        return WholeShares(tuple(book.shares))
     book.lift()
     relaxed = book.relaxed()
     if relaxed and len(held) <= _SEARCHED:
@@ -72,11 +74,14 @@ def whole_shares(
 
 
 class _Rounded:
-    """A book on the grid of shares while its limits are seen to; amounts in paise, limits with their slack."""
+    """A book on the grid of shares while its limits are seen to; amounts in paise, limits with their slack.
+
+    `short`: a position may be below its minimum, or turnover above its limit.
+    """
 
     __slots__ = (
         "_equity", "_exact", "_held", "_kept", "_least", "_most", "_prices", "_tradable",
-        "budget", "dear", "gross", "shares", "traded", "turnover",
+        "budget", "gross", "shares", "short", "traded", "turnover",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +107,7 @@ class _Rounded:
         exact: list[float] = []
         kept: list[float] = []
         gross = traded = fixed = 0
-        dear = False
+        short = False
         for i, (weight, have, price) in enumerate(zip(weights, self._held, self._prices, strict=True)):
             if price <= 0 or (tradable is not None and not tradable[i]):
                 shares.append(have)
@@ -128,7 +133,7 @@ class _Rounded:
             if bottom < 0:
                 bottom = 0
             if bottom > top:
-                bottom, dear = top, True
+                bottom, short = top, True
             if count < bottom:
                 count = bottom
             elif count > top:
@@ -141,7 +146,7 @@ class _Rounded:
             gross += count * price
             traded += (count - have if count > have else have - count) * price
         self.shares, self._least, self._most, self._exact, self._kept = shares, least, most, exact, kept
-        self.gross, self.traded, self.dear = gross + fixed, traded, dear
+        self.gross, self.traded, self.short = gross + fixed, traded, short
         return fixed
 
     def _round_many(self, weights: Sequence[float], bounds: Bounds) -> int:
@@ -163,7 +168,7 @@ class _Rounded:
         kept = np.minimum(value, bounds.min_weight * equity) - slack
         least = np.maximum(np.ceil(kept / divisor), 0.0).astype(np.int64)
         most = ((bounds.max_weight * equity + slack) // divisor).astype(np.int64)
-        self.dear = bool(((least > most) & free).any())
+        self.short = bool(((least > most) & free).any())
         np.minimum(least, most, out=least)
         np.minimum(np.maximum(count, least, out=count), most, out=count)
         fixed = 0
@@ -180,30 +185,38 @@ class _Rounded:
 
     def keep_budget(self) -> None:
         """Bring the book within the budget: what outranks neither the minimum nor turnover gives way first."""
-        if self.gross > self.budget:
-            for floors in self._floors():
-                self._give_back(floors, self.gross - self.budget)
-                self._sell(floors, within_turnover=True)
-            self._sell(floors, within_turnover=False)
+        if self.gross <= self.budget:
+            return
+        for floors in self._floors():
+            self._give_back(floors, self.gross - self.budget)
+            self._sell(floors, within_turnover=True)
+            if self.gross <= self.budget:
+                return
+        self._sell(floors, within_turnover=False)
 
     def keep_turnover(self) -> None:
         """Bring the book within the turnover limit, or down to forced sales and nothing bought."""
-        if self.traded > self.turnover:
-            for floors in self._floors():
-                self._give_back(floors, self.traded - self.turnover)
-                self._undo_sales()
+        if self.traded <= self.turnover:
+            return
+        for floors in self._floors():
+            self._give_back(floors, self.traded - self.turnover)
+            self._undo_sales()
+            if self.traded <= self.turnover:
+                return
 
-    def _floors(self) -> tuple[list[int], list[int], list[int]]:
-        """Return what repairs must leave, from first to last resort: the minimum, a share below it, what is pinned.
+    def _floors(self) -> Iterator[list[int]]:
+        """Yield what repairs must leave, from first to last resort: the minimum, a share below it, what is pinned.
 
         Many positions a share below the minimum are better than one far below.
         """
-        near = [min(least, int(exact)) for least, exact in zip(self._least, self._exact, strict=True)]
-        nothing = [
-            0 if price > 0 and (self._tradable is None or self._tradable[i]) else self._held[i]
+        yield self._least
+        self.short = True
+        yield [min(least, int(exact)) for least, exact in zip(self._least, self._exact, strict=True)]
+        tradable = self._tradable
+        yield [
+            0 if price > 0 and (tradable is None or tradable[i]) else self._held[i]
             for i, price in enumerate(self._prices)
         ]
-        return self._least, near, nothing
 
     def lift(self) -> None:
         """Bring positions below their minimum back to it, as far as the limits above it allow."""
