@@ -146,12 +146,7 @@ def _within_budget(
     for t, low, high in pieces:
         if low < t < high:
             between += 1
-    c = _level(pieces, budget, (gross - budget) / between if between else 0.0)
-    weights: list[float] = []
-    for t, low, high in pieces:
-        w = t - c
-        weights.append(low if w < low else high if w > high else w)
-    return weights
+    return _level(pieces, budget, (gross - budget) / between if between else 0.0)
 
 
 def _within_turnover(
@@ -164,25 +159,20 @@ def _within_turnover(
 ) -> list[float]:
     """Only turnover binds: the same amount is taken off each trade. An instrument is bought or sold, never both."""
     pieces: list[Piece] = []
+    signs: list[float] = []
     between = 0
     for t, p, low, high in zip(target, held, lower, upper, strict=True):
         if p > high or (t < p and p >= low):
             x, least, most = p - t, p - high if p > high else 0.0, p - low if p > low else 0.0
+            signs.append(-1.0)
         else:
             x, least, most = t - p, low - p if low > p else 0.0, high - p
+            signs.append(1.0)
         if least < x < most:
             between += 1
         pieces.append((x, least, most))
-    c = _level(pieces, limit, (traded - limit) / between if between else 0.0)
-    weights: list[float] = []
-    for (x, least, most), t, p, low, high in zip(pieces, target, held, lower, upper, strict=True):
-        d = x - c
-        if d < least:
-            d = least
-        elif d > most:
-            d = most
-        weights.append(p - d if p > high or (t < p and p >= low) else p + d)
-    return weights
+    amounts = _level(pieces, limit, (traded - limit) / between if between else 0.0)
+    return [p + sign * amount for p, sign, amount in zip(held, signs, amounts, strict=True)]
 
 
 def _within_both(
@@ -201,40 +191,34 @@ def _within_both(
         buys.append((x, low - p if low > p else 0.0, high - p if high > p else 0.0))
         sells.append((-x, p - high if p > high else 0.0, p - low if p > low else 0.0))
     change = budget - sum(held)
-    b = _level(sells, 0.5 * (limit - change), 0.0)
-    c = _level(buys, 0.5 * (limit + change), 0.0)
-    weights: list[float] = []
-    for p, (x, least, most), (y, least_sold, most_sold) in zip(held, buys, sells, strict=True):
-        d = x - c
-        e = y - b
-        bought = least if d < least else most if d > most else d
-        sold = least_sold if e < least_sold else most_sold if e > most_sold else e
-        w = p + bought - sold
-        weights.append(w if w > 0.0 else 0.0)
-    return weights
+    bought = _level(buys, 0.5 * (limit + change), 0.0)
+    sold = _level(sells, 0.5 * (limit - change), 0.0)
+    return [max(0.0, p + more - less) for p, more, less in zip(held, bought, sold, strict=True)]
 
 
-def _level(pieces: list[Piece], total: float, c: float) -> float:
-    """Return the number with sum(clip(x - it, low, high)) = total over pieces (x, low, high), or the nearest end.
+def _level(pieces: list[Piece], total: float, c: float) -> list[float]:
+    """Return clip(x - c, low, high) of the pieces (x, low, high), for the c with which they add up to `total`.
 
-    `c` is a first guess.
+    Where none does, those that come nearest. The argument `c` is a first guess.
     """
     below, above = -1e300, 1e300
     for _ in range(_STEPS):
+        amounts: list[float] = []
         value = 0.0
         slope = 0
         for x, low, high in pieces:
-            d = x - c
-            if d <= low:
-                value += low
-            elif d >= high:
-                value += high
+            amount = x - c
+            if amount <= low:
+                amount = low
+            elif amount >= high:
+                amount = high
             else:
-                value += d
                 slope += 1
+            amounts.append(amount)
+            value += amount
         gap = value - total
         if -_EXACT <= gap <= _EXACT:
-            return c
+            return amounts
         if gap > 0.0:
             below = c
             if not slope:
@@ -249,14 +233,15 @@ def _level(pieces: list[Piece], total: float, c: float) -> float:
         c += gap / slope
         if not below < c < above:
             break
-    return _walk(pieces, total)
+    c = _walk(pieces, total)
+    return [low if x - c < low else high if x - c > high else x - c for x, low, high in pieces]
 
 
 _FIRST: Final = itemgetter(0)
 
 
 def _walk(pieces: list[Piece], total: float) -> float:
-    """`_level` by a walk over the sorted breakpoints."""
+    """The c of `_level`, by a walk over the sorted breakpoints."""
     corners: list[tuple[float, int]] = []
     value = 0.0
     for x, low, high in pieces:
