@@ -19,7 +19,7 @@ that outranks it. That no other book would do is certain only for up to `_SEARCH
 the two whole numbers around each weight is tried before anything is relaxed. Above that the repairs are greedy: of 104,368
 random books of 11 to 79 instruments 44,341 had something relaxed, and an integer programme over the same neighbours found
 none of it needless. Books further from the weights are not searched: of 418 books of three instruments with few, dear
-shares that were relaxed, two could have kept everything by trading much more or less than the weights say.
+shares that were relaxed, two could have kept everything in a book outside that box.
 """
 
 from __future__ import annotations
