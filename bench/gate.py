@@ -18,7 +18,7 @@ from bench.report import Ratio
 from brokers.sizing import EXPECTED_COSTS
 from daemon.clock import cpu_seconds
 from market.money import Paise, rupees
-from risk.approval import ProposedOrder, Side
+from risk.approval import ApprovedPlan, ProposedOrder, Side
 from risk.gate import Book, Gate, OrderContext, TargetApproval
 from risk.limits import RiskLimits
 from risk.projection import Bounds, project, project_batch
@@ -220,7 +220,9 @@ def bench_decision(n: int) -> list[Ratio]:
         assert isinstance(approval, TargetApproval)
         change = sum(abs(w - c) for w, c in zip(approval.weights, approval.current, strict=True))
         costs = Paise(int(change * book.equity * EXPECTED_COSTS))
-        after = gate.round_to_shares(approval, book, expected_costs=costs)
+        after = gate.round_to_shares(approval, book, expected_costs=costs).quantities
+        plan = gate.approve_plan("plan", book, after)
+        assert isinstance(plan, ApprovedPlan)
         spent = cpu_seconds() - began
         for side in (Side.SELL, Side.BUY):
             proposed = _orders(book, after, side)
@@ -229,7 +231,8 @@ def bench_decision(n: int) -> list[Ratio]:
                 book=book, available=book.cash, sellable=sellable, priced_not_before_ns=0, halted=False
             )
             began = cpu_seconds()
-            approved, denied = gate.review_orders(proposed, context)
+            approved, denied = gate.review_orders(proposed, context, plan)
+            assert all(gate.last_look(order, priced_not_before_ns=0) is None for order in approved)
             spent += cpu_seconds() - began
             orders += len(proposed)
             refused += len(denied)

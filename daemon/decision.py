@@ -205,7 +205,7 @@ class Decider:
         rounded = self.gate.round_to_shares(approval, book, expected_costs=costs)
         worthwhile = outside_band(
             book.quantities,
-            rounded,
+            rounded.quantities,
             book.prices,
             approval.weights,
             equity=equity,
@@ -215,10 +215,11 @@ class Decider:
         plan = self.gate.approve_plan(message.decision_id, book, worthwhile)
         if not isinstance(plan, ApprovedPlan):
             # What is left undone inside the band may be the very sale that pays for a purchase: then all of it is done.
-            plan = self.gate.approve_plan(message.decision_id, book, rounded)
+            plan = self.gate.approve_plan(message.decision_id, book, rounded.quantities)
         if not isinstance(plan, ApprovedPlan):
             return self._refused(message, plan, book)
         self.plans = {message.decision_id: plan}
+        reasons = (*approval.reasons, *self.gate.relaxed_by_rounding(rounded))
         moves = tuple(
             [
                 Move(symbol=symbol, before=before, after=after, reference=price)
@@ -239,15 +240,15 @@ class Decider:
             approved=tuple(approval.weights),
             current=approval.current,
             moves=moves,
-            reasons=tuple([reason.text for reason in approval.reasons]),
+            reasons=tuple([reason.text for reason in reasons]),
             moved=approval.moved,
-            relaxed=approval.relaxed,
+            relaxed={**approval.relaxed, **rounded.relaxed},
             margins=self._margins(book, plan.after),
             breakers=self._headroom(),
             limits_version=plan.limits_version,
             priced_at_ns=book.priced_at_ns,
         )
-        return [decided, *warning(_alerts(approval.reasons), self.gate.limits)]
+        return [decided, *warning(_alerts(reasons), self.gate.limits)]
 
     def keep(self, plan: ApprovedPlan) -> None:
         """Remember a plan that was approved elsewhere (an exit), for the executor to carry out."""

@@ -32,7 +32,7 @@ from risk.projection import (
 )
 from risk.reasons import Reason, ReasonCode
 from risk.schema import RiskLimits
-from risk.shares import whole_shares
+from risk.shares import WholeShares, whole_shares
 
 __all__ = ["Book", "Gate", "OrderContext", "Refusal", "RefusedOrder", "TargetApproval"]
 
@@ -149,21 +149,26 @@ class Gate:
             bounds,
         )
 
-    def round_to_shares(self, approval: TargetApproval, book: Book, *, expected_costs: Paise = ZERO) -> tuple[int, ...]:
-        """Return whole-share quantities [n] for approved weights; `risk.shares` says what is kept.
+    def round_to_shares(self, approval: TargetApproval, book: Book, *, expected_costs: Paise = ZERO) -> WholeShares:
+        """Return whole-share quantities [n] for approved weights; `risk.shares` says what is kept, and what cannot be.
 
         `expected_costs` (charges and slippage of the plan, paise) is taken off the equity first, so that the limits
         hold for what is left after paying them. An instrument that cannot be traded keeps its quantity.
         """
         equity = float(book.equity - expected_costs)
-        after = whole_shares(approval.weights, book.worst, book.prices, equity, approval.bounds).quantities
+        rounded = whole_shares(approval.weights, book.worst, book.prices, equity, approval.bounds)
         if not book.high:
-            return after
+            return rounded
+        quantities = [
+            quantity if free else held
+            for quantity, held, free in zip(rounded.quantities, book.quantities, book.tradable, strict=True)
+        ]
+        return WholeShares(tuple(quantities), rounded.relaxed)
+
+    def relaxed_by_rounding(self, rounded: WholeShares) -> tuple[Reason, ...]:
+        """Return, as reasons, which limits whole shares could not keep, with the bound that was reached."""
         return tuple(
-            [
-                quantity if free else held
-                for quantity, held, free in zip(after, book.quantities, book.tradable, strict=True)
-            ]
+            [Reason(_RELAXED[name], value=bound, detail="whole shares") for name, bound in rounded.relaxed.items()]
         )
 
     def approve_plan(

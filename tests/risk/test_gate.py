@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from market.money import Paise, rupees
+from market.money import ZERO, Paise, rupees
 from risk.approval import ApprovedPlan, ProposedOrder, Side, is_approved, is_approved_plan
 from risk.gate import Book, Gate, OrderContext, Refusal, TargetApproval
 from risk.limits import RiskLimits
@@ -142,7 +142,7 @@ def test_whatever_is_asked_the_gate_answers_and_never_raises(target, quantities,
     assert isinstance(result, (TargetApproval, Refusal))
     assert all(reason.text for reason in result.reasons)
     if isinstance(result, TargetApproval):
-        assert len(GATE.round_to_shares(result, at)) == 5
+        assert len(GATE.round_to_shares(result, at).quantities) == 5
 
 
 @settings(max_examples=200, deadline=None)
@@ -153,7 +153,7 @@ def test_every_order_of_an_approved_plan_passes_when_sells_come_first(raw, quant
     cash = 1_000_000 - 1_000 * sum(quantities)
     at = book(quantities=tuple(quantities), cash=rupees(cash))
     approval = approve([w / total for w in raw], at)
-    shares = GATE.round_to_shares(approval, at)
+    shares = GATE.round_to_shares(approval, at).quantities
     sells, buys = [], []
     for symbol, have, want in zip(SYMBOLS, quantities, shares, strict=True):
         left, part = abs(want - have), 0
@@ -179,9 +179,20 @@ def test_every_order_of_an_approved_plan_passes_when_sells_come_first(raw, quant
 def test_round_to_shares_leaves_room_for_the_costs_of_the_plan():
     approval = approve((0.2, 0.2, 0.2, 0.2, 0.15), book(quantities=(0,) * 5, cash=rupees(1_000_000)))
     at = book(quantities=(0,) * 5, cash=rupees(1_000_000))
-    assert sum(GATE.round_to_shares(approval, at)) > sum(
-        GATE.round_to_shares(approval, at, expected_costs=rupees(20_000))
-    )
+    free, costly = (GATE.round_to_shares(approval, at, expected_costs=costs) for costs in (ZERO, rupees(20_000)))
+    assert sum(free.quantities) > sum(costly.quantities)
+
+
+def test_what_whole_shares_cannot_keep_is_said():
+    # One share is 41 % of the account: it may not be kept, and what is left of turnover buys no minimum of the others.
+    dear = (rupees(410_000), *(rupees(1_000),) * 4)
+    at = book(quantities=(1, 0, 0, 0, 0), cash=rupees(590_000), prices=dear)
+    rounded = GATE.round_to_shares(approve((0.4, 0.1, 0.1, 0.1, 0.1), at), at)
+    assert rounded.quantities[0] == 0 and rounded.relaxed == {"min_weight": 0.0}
+    (reason,) = GATE.relaxed_by_rounding(rounded)
+    assert (reason.code, reason.value, reason.detail) == (ReasonCode.RELAXED_MIN_WEIGHT, 0.0, "whole shares")
+    plain = GATE.round_to_shares(approve(EQUAL), book())
+    assert plain.relaxed == {} and GATE.relaxed_by_rounding(plain) == ()
 
 
 def selling() -> tuple[ProposedOrder, OrderContext, ApprovedPlan]:
@@ -295,7 +306,7 @@ def test_a_position_that_may_be_larger_is_judged_at_its_larger_end():
     approval = approve((0.25, 0.25, 0.1, 0.25, 0.1), unsure)
     assert approval.current[2] == 0.4 and approval.weights[2] == 0.4
     assert sum(approval.weights) <= 0.95 + 1e-12
-    after = GATE.round_to_shares(approval, unsure)
+    after = GATE.round_to_shares(approval, unsure).quantities
     assert after[2] == 100, "nothing is done about it"
     assert sum(after) + 300 <= 950, "and the others leave room for it"
     assert judged(after, unsure) == set()
