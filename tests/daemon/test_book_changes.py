@@ -34,7 +34,7 @@ from market.instrument import Instrument
 from market.money import Paise, rupees
 from risk.approval import Side
 from risk.limits import load_limits
-from tests.daemon.test_restart_and_stop import (
+from tests.daemon.life import (
     CALENDAR,
     MONDAY,
     SYMBOLS,

@@ -1,31 +1,19 @@
 """Death and return: a daemon on virtual time that is killed at an instant and started again on the same journal."""
 
-import asyncio
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 
-import numpy as np
 import pytest
 
-from brokers.charges import DeliveryCharges
-from brokers.paper import FillModel, PaperBroker
-from brokers.paper_store import PaperStore
-from daemon.book_changes import NO_ACTIONS, BookChanges
-from daemon.clock import IST, Clock, VirtualTimeLoop
-from daemon.core import announce, build_core
-from daemon.edges import Outside
+from brokers.paper import FillModel
 from daemon.effects import SendOrders
-from daemon.inference import StrategyHost
-from daemon.journal import read_journal
 from daemon.messages import (
     AccountRead,
     BreakerTripped,
     DeadlineDue,
     Decided,
     Halted,
-    HistoryLoaded,
     Lane,
-    OperatorCommand,
     OrderReports,
     OrdersIntended,
     Outcome,
@@ -34,139 +22,12 @@ from daemon.messages import (
     Reconciled,
     SessionClosed,
 )
-from daemon.sessions import SessionDriver
-from daemon.settings import DaemonSettings
-from market.bar import BarBatch, Interval
-from market.calendar import Calendar
-from market.instrument import Instrument
-from market.money import rupees
-from risk.limits import load_limits
-
-SYMBOLS = ("AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN")
-MONDAY, TUESDAY, WEDNESDAY = date(2024, 6, 10), date(2024, 6, 11), date(2024, 6, 12)
-CALENDAR = Calendar.load()
-
-
-def at(day, clock):
-    return int(datetime.fromisoformat(f"{day}T{clock}+05:30").astimezone(IST).timestamp()) * 10**9
-
-
-def history(last=date(2024, 6, 7)):
-    return HistoryLoaded(sha256="h", end_ns=at(last, "15:30"), sessions=(last,), closes=(1000.0,) * 5)
-
-
-def bars(day, clock, prices=(1000.0,) * 5, symbols=SYMBOLS):
-    up, down = [p * 1.002 for p in prices], [p * 0.998 for p in prices]
-    return BarBatch(
-        session=day,
-        interval=Interval.FIVE_MINUTES,
-        start_ns=at(day, clock) - 300 * 10**9,
-        end_ns=at(day, clock),
-        symbols=symbols,
-        open=tuple(prices),
-        high=tuple(up),
-        low=tuple(down),
-        close=tuple(prices),
-        volume=(1e6,) * len(symbols),
-    )
-
-
-class Fixed:
-    name, look_back, symbols = "fixed", 0, SYMBOLS
-
-    def target(self, context):
-        return np.array([0.19] * 5)
-
-
-class Life:
-    """One process's life, from start to kill. What was recorded is on disk, what was not is lost."""
-
-    def __init__(self, folder, start, *, model=None, past=None, unreadable="", actions=NO_ACTIONS):
-        self.loop = VirtualTimeLoop()
-        self.clock = Clock(self.loop, start)
-        charges = DeliveryCharges.default()
-        self.broker = PaperBroker(
-            symbols=SYMBOLS,
-            opening_cash=rupees(1_000_000),
-            charges=charges,
-            model=model or FillModel(),
-            now_ns=self.clock.now_ns,
-            store=PaperStore(folder / "broker.sqlite"),
-            schedule=self.loop.call_later,
-        )
-        self.broker.fail_reads(unreadable)
-        self.stopped = False
-        self.path = folder / "journal.sqlite"
-        self.core = build_core(
-            settings=DaemonSettings("test", "paper", tuple(map(Instrument, SYMBOLS)), rupees(1_000_000)),
-            clock=self.clock,
-            calendar=CALENDAR,
-            journal_path=self.path,
-            durable=False,
-            limits=load_limits("production/config/risk_limits.yaml", mode="paper"),
-            charges=charges,
-            outside=Outside(
-                broker=self.broker,
-                strategy=StrategyHost(self.clock, Fixed()),
-                engaged=lambda: self.stopped,
-                release_stop=lambda: None,
-                move_cash=self._move_cash,
-            ),
-        )
-        core = self.core
-        core.bus.recover()
-        self.books = BookChanges(core, self.broker, actions)
-        self.books.heal()
-        state = core.state
-        self.driver = SessionDriver(
-            clock=self.clock,
-            calendar=CALENDAR,
-            agenda=state.agenda,
-            bus=core.bus,
-            on_open=self.books.open_session,
-            on_close=lambda session: self.broker.end_session(),
-            opened=state.session if state.session_open else None,
-        )
-        announce(core, strategy="fixed", history=past, actions=self.books.at_start(past))
-        core.journal.start(core.bus.release)
-        core.bus.start()
-        self.driver.start()
-
-    def _move_cash(self, effect):
-        self.books.move_cash(effect)
-
-    def play(self, *batches):
-        for batch in batches:
-            self.clock.call_at(batch.end_ns, self._emit, batch)
-        return self
-
-    def _emit(self, batch):
-        self.broker.on_bars(batch)
-        self.core.bus.post(Lane.MARKET, batch)
-
-    def to(self, day, clock):
-        self.loop.run_until_complete(self.clock.sleep_until(at(day, clock)))
-        assert self.core.bus.failed is None, self.core.bus.failed
-        return self
-
-    def kill(self):
-        self.core.journal.close()
-        self.broker._store.close()
-        self.broker._store = None
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
-        return [record.message for record in read_journal(self.path)]
+from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, Life, ask, at, bars, history, of, reconcile
 
 
 @pytest.fixture
 def life(tmp_path):
     return partial(Life, tmp_path)
-
-
-def of(messages, kind):
-    return [message for message in messages if isinstance(message, kind)]
 
 
 def test_a_restart_inside_the_window_still_does_the_days_rebalance_once(life):
@@ -305,19 +166,6 @@ def test_a_difference_that_stays_halts(life):
 
 
 # ---- a stop, a trip or a late message at the wrong moment ------------------------------------------------------------
-
-
-def reconcile():
-    return OperatorCommand(verb="reconcile", uid=-1, reason="operator")
-
-
-def ask(running, verb, *, uid=0, **fields):
-    """Give a command as the control socket does; return status and payload."""
-    running.asked = getattr(running, "asked", 0) + 1
-    answer = running.core.edges.outside.replies[running.asked] = running.loop.create_future()
-    command = OperatorCommand(verb=verb, uid=uid, token=running.asked, **fields)
-    running.core.bus.post(Lane.CONTROL, command)
-    return running.loop.run_until_complete(answer)
 
 
 @pytest.mark.parametrize("how", ["halt", "trip"])
