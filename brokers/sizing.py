@@ -103,7 +103,8 @@ def outside_band(
 def scaled_to(quantities: Sequence[int], prices: Sequence[Paise], most: int) -> list[int]:
     """Return the quantities, scaled down together, so that at `prices` they are worth at most `most` paise.
 
-    What sales brought more than planned is turnover that purchases no longer have; they shrink rather than fall away.
+    What sales brought more than planned is turnover that purchases no longer have, and a sale that was not filled keeps its
+    place in the budget: purchases shrink rather than fall away.
     """
     worth = sum(quantity * price for quantity, price in zip(quantities, prices, strict=True))
     if worth <= most:

@@ -224,7 +224,7 @@ class Executor:
         quantities = [abs(move.after - move.before) for move in moves]
         if side is Side.BUY:
             references = [move.reference for move in moves]
-            quantities = scaled_to(quantities, references, self.gate.turnover_left(book))
+            quantities = scaled_to(quantities, references, self.gate.room_for_purchases(book))
             cash = spendable(self.available_cash())
             quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
         fraction = min(execution.max_order_fraction, self.gate.limits.execution.max_order_size_percent)

@@ -31,9 +31,10 @@ from market.errors import BadInput
 from market.money import to_rupees
 from market.store import DailyBars
 from risk.limits import RiskLimits
-from strategies.adversaries import ADVERSARIES, make_adversary
+from strategies.adversaries import ADVERSARIES, Turncoat, make_adversary
 from strategies.face_value import at_face_value
 from strategies.performance import max_drawdown
+from strategies.protocol import Strategy
 
 # A reason begins with its code; several stand in one text with semicolons between them, as do a reason's own parts.
 _CODE: Final = re.compile(r"(?:^|; )([A-Z]+(?:_[A-Z]+)+)(?=[ :]|$)")
@@ -47,6 +48,9 @@ class Window:
     start: date
     end: date
 
+
+# Sessions of a window in which every strategy builds an even book, before it turns.
+CALM_SESSIONS: Final = 5
 
 WINDOWS: Final = (
     Window("2008: the crash", date(2008, 1, 1), date(2008, 12, 31)),
@@ -267,12 +271,18 @@ class _Witness:
 def _run(name: str, window: Window, setup: Setup, charges: DeliveryCharges) -> Run:
     settings = setup.settings
     witness = _Witness()
+    sessions = setup.calendar.sessions(window.start, window.end)
+    turns = sessions[min(CALM_SESSIONS, len(sessions) - 1)].day
+
+    def strategy() -> Strategy:
+        return Turncoat(make_adversary(name, settings.symbols, settings.look_back), turns=turns)
+
     result = replay(
         settings=settings,
         bars=setup.bars.slice(window.start, window.end),
         calendar=setup.calendar,
         limits=setup.limits,
-        strategy=make_adversary(name, settings.symbols, settings.look_back),
+        strategy=strategy(),
         start=window.start,
         end=window.end,
         opens=setup.bars,
@@ -282,7 +292,7 @@ def _run(name: str, window: Window, setup: Setup, charges: DeliveryCharges) -> R
         observer=witness,
     )
     bare = at_face_value(
-        make_adversary(name, settings.symbols, settings.look_back),
+        strategy(),
         setup.bars,
         start=window.start,
         end=window.end,

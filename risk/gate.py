@@ -266,9 +266,11 @@ class Gate:
                     reasons.append(Reason(ReasonCode.PLAN_EXIT_BUYS, symbol, quantity - held, 0.0))
         return reasons
 
-    def turnover_left(self, book: Book) -> int:
-        """Return what may still be bought and sold in this session, in paise."""
-        return max(0, int(2.0 * self._rules.turnover * book.equity) - book.traded)
+    def room_for_purchases(self, book: Book) -> int:
+        """Return what may still be bought in this session, in paise: as turnover, cash reserve and leverage allow it."""
+        gross = sum([quantity * price for quantity, price in zip(book.worst, book.prices, strict=True)])
+        turnover = int(2.0 * self._rules.turnover * book.equity) - book.traded
+        return max(0, min(turnover, int(self._rules.budget * book.equity) - gross))
 
     def _refusals(self, target: Sequence[float], book: Book, latched: Sequence[str]) -> list[Reason]:
         reasons = [Reason(ReasonCode.BREAKER_LATCHED, detail=name) for name in latched]

@@ -6,6 +6,7 @@ stress` and `tarazu replay` ask for them here. Each follows the Strategy protoco
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -100,6 +101,23 @@ class SumThree:
     def target(self, context: StrategyContext) -> FloatArray | None:
         """Return 3 / n each."""
         return np.full(len(self.symbols), 3.0 / len(self.symbols))
+
+
+class Turncoat:
+    """An even book until a session, and from that session on an adversary: what it does meets an account that is invested."""
+
+    def __init__(self, adversary: Strategy, *, turns: date) -> None:
+        self.name = adversary.name
+        self.symbols = adversary.symbols
+        self.look_back = adversary.look_back
+        self._adversary = adversary
+        self._turns = turns
+
+    def target(self, context: StrategyContext) -> FloatArray | None:
+        """Return the same share of 95 % for each stock, or what the adversary wants."""
+        if context.session < self._turns:
+            return np.full(len(self.symbols), 0.95 / len(self.symbols))
+        return self._adversary.target(context)
 
 
 ADVERSARIES: Final = {kind.name: kind for kind in (AllInOne, FlipDaily, NotANumber, Negative, SumThree)}

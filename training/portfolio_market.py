@@ -335,12 +335,12 @@ class PortfolioMarket:
             available: float = cash - unsettled
             cash_for_buys = spendable(available)
             limits = [tables.buy_limits[t][i] for i, _ in buys]
-            may_trade = max(0, int(2.0 * bounds.turnover * equity) - traded)
-            wanted_sizes = scaled_to([quantity for _, quantity in buys], [prices[i] for i, _ in buys], may_trade)
+            gross = sum(q * price for q, price in zip(quantities, prices, strict=True))
+            room = max(0, min(int(2.0 * bounds.turnover * equity) - traded, int(bounds.budget * equity) - gross))
+            wanted_sizes = scaled_to([quantity for _, quantity in buys], [prices[i] for i, _ in buys], room)
             sizes = affordable(wanted_sizes, limits, available=cash_for_buys, rates=rates)
             position_limit, gross_limit = bounds.max_weight * equity + slack, bounds.budget * equity + slack
             traded_limit = 2.0 * bounds.turnover * equity + slack
-            gross = sum(q * price for q, price in zip(quantities, prices, strict=True))
             counted = traded
             for (i, _), size, limit in zip(buys, sizes, limits, strict=True):
                 price, reference, planned = tables.buy_prices[t][i], prices[i], quantities[i]

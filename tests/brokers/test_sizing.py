@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.charges import DeliveryCharges
-from brokers.sizing import affordable, fills_at, limit_price, slice_order, slipped_price, target_quantities
+from brokers.sizing import (
+    affordable,
+    fills_at,
+    limit_price,
+    outside_band,
+    scaled_to,
+    slice_order,
+    slipped_price,
+    target_quantities,
+)  # fmt: skip
 from market.errors import BadInput
 from market.money import Paise, rupees
 from risk.approval import Side
@@ -104,3 +113,19 @@ def test_a_limit_fills_at_its_price_or_better() -> None:
     assert fills_at(Side.BUY, Paise(100), Paise(100)) and fills_at(Side.BUY, Paise(100), Paise(99))
     assert not fills_at(Side.BUY, Paise(100), Paise(101))
     assert fills_at(Side.SELL, Paise(100), Paise(101)) and not fills_at(Side.SELL, Paise(100), Paise(99))
+
+
+def test_purchases_shrink_together_to_the_room_there_is():
+    prices = [rupees(100), rupees(50)]
+    assert scaled_to([10, 20], prices, rupees(2_000)) == [10, 20]
+    assert scaled_to([10, 20], prices, rupees(1_000)) == [5, 10]
+    assert scaled_to([10, 20], prices, rupees(1_999)) == [9, 19]
+    assert scaled_to([10, 20], prices, 0) == [0, 0] and scaled_to([], [], 0) == []
+
+
+def test_changes_inside_the_band_are_left_undone_unless_they_must_be_done():
+    prices = [rupees(100)] * 4
+    options = {"equity": rupees(100_000), "band": 0.01, "max_weight": 0.40}
+    assert outside_band([100, 100, 0, 0], [109, 110, 9, 0], prices, [0.1, 0.1, 0.1, 0.1], **options) == (100, 110, 0, 0)
+    # Above its limit, or on its way out altogether.
+    assert outside_band([405, 5, 0, 0], [400, 0, 0, 0], prices, [0.4, 0.0, 0.0, 0.0], **options) == (400, 0, 0, 0)

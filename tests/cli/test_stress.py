@@ -39,7 +39,7 @@ def test_a_person_gets_a_table_and_who_stopped_what(root, capsys):
     assert code == 0
     assert "2008: the crash (2008-01-01 to 2008-12-31): skipped;" in out
     assert (
-        "held before the gate (STRATEGY_INVALID 15)" in out and "refused (TARGET_ABOVE_ONE 15, BREAKER_LATCHED" in out
+        "held before the gate (STRATEGY_INVALID 10)" in out and "refused (TARGET_ABOVE_ONE 10, BREAKER_LATCHED" in out
     )
     assert "nobody approves" in out and "None" not in out
 

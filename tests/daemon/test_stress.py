@@ -10,7 +10,7 @@ import pytest
 from brokers.charges import DeliveryCharges
 from daemon.messages import Decided, OrdersIntended, Outcome
 from daemon.replay import history_message, replay
-from daemon.stress import WINDOWS, Ending, Loss, Setup, Window, stress, uncovered
+from daemon.stress import CALM_SESSIONS, WINDOWS, Ending, Loss, Setup, Window, stress, uncovered
 from market.calendar import Calendar
 from market.errors import BadInput
 from market.store import daily_bars, read_csv
@@ -63,20 +63,22 @@ def test_every_adversary_runs_and_something_trips(runs):
 def test_what_is_impossible_never_leads_to_an_order_and_the_record_says_who_stopped_it(runs, name, outcome, code):
     gate = runs[name].gate
     asked = sum(count for what, count in gate.decisions.items() if what != "clipped")
-    assert gate.orders == 0 and gate.fills == 0 and gate.charges == 0.0
+    # The even book of the first sessions is all that was ever traded; from the turn on, nothing.
+    assert gate.decisions["approved"] == CALM_SESSIONS and gate.orders == runs["negative"].gate.orders > 0
+    asked -= CALM_SESSIONS
     assert gate.decisions[outcome] == asked > 100
-    assert set(gate.reasons) == {outcome}
+    assert set(gate.reasons) == {"approved", outcome}
     # Three such answers in a row are a model that cannot be relied on: the breaker is a second reason from then on.
     assert gate.reasons[outcome][code] == asked and set(gate.reasons[outcome]) <= {code, "BREAKER_LATCHED"}
-    assert {trip.name for trip in gate.breaker_trips} == {"model_health"}
-    assert runs[name].with_gate == Loss(Ending.SURVIVED, 0.0, 0.0, 0.0, None)
+    assert "model_health" in {trip.name for trip in gate.breaker_trips}
+    assert runs[name].with_gate == runs["negative"].with_gate, "what is held stays, whatever was asked"
 
 
 def test_the_worst_day_with_the_gate_is_better_than_without(runs):
     for name, run in runs.items():
         if name == "not_a_number":
             assert run.without_gate == Loss(Ending.NOT_A_NUMBER)
-        else:
+        elif name != "negative":  # short of one stock and long of the others is a hedge, and may lose less on a day
             assert run.with_gate.worst_day > run.without_gate.worst_day
 
 
@@ -162,11 +164,11 @@ def test_on_the_real_crashes_the_gate_holds_and_every_window_says_what_it_rests_
     limits = deployment.limits.position_limits
     for window in report.windows:
         for run in window.runs:
+            assert run.gate.largest_approved_weight <= limits.max_weight_per_stock + SLACK
+            assert run.gate.largest_approved_sum <= 1.0 - limits.min_cash_reserve + SLACK
             if run.strategy in STOPPED_WHOLE:
-                assert run.gate.orders == 0 and run.with_gate.worst_day == 0.0
+                assert run.gate.decisions["approved"] == CALM_SESSIONS
             else:
-                assert run.gate.largest_approved_weight <= limits.max_weight_per_stock + SLACK
-                assert run.gate.largest_approved_sum <= 1.0 - limits.min_cash_reserve + SLACK
                 assert run.with_gate.worst_day > run.without_gate.worst_day
     tripped = {trip.session for run in report.windows[3].runs for trip in run.gate.breaker_trips}
     assert date(2024, 6, 4) in tripped

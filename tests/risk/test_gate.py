@@ -290,8 +290,15 @@ def test_what_was_traded_today_counts_for_the_plan():
     busy = book(quantities=(100,) * 5, cash=rupees(500_000), traded=rupees(590_000))
     assert judged((110, 100, 100, 100, 100), busy) == set()
     assert judged((111, 100, 100, 100, 100), busy) == {C.PLAN_TURNOVER}
-    assert GATE.turnover_left(busy) == rupees(10_000)
-    assert GATE.turnover_left(book(traded=rupees(700_000))) == 0
+    assert GATE.room_for_purchases(busy) == rupees(10_000)
+    assert GATE.room_for_purchases(replace(busy, traded=rupees(700_000))) == 0
+
+
+def test_purchases_have_the_room_that_turnover_and_budget_both_leave():
+    assert GATE.room_for_purchases(RICH) == rupees(450_000)
+    assert GATE.room_for_purchases(replace(RICH, traded=rupees(200_000))) == rupees(400_000)
+    assert GATE.room_for_purchases(replace(RICH, high=(100, 100, 500, 100, 100))) == rupees(50_000)
+    assert GATE.room_for_purchases(book(quantities=(200,) * 5, cash=Paise(0))) == 0
 
 
 # ---- while an outcome is unknown

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from market.errors import BadInput
-from strategies.adversaries import ADVERSARIES, make_adversary
+from strategies.adversaries import ADVERSARIES, Turncoat, make_adversary
 from strategies.baselines import make_strategy
 from strategies.protocol import StrategyContext
 
@@ -79,3 +79,17 @@ def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(BadInput) as caught:
         make_adversary("equal_weight", SYMBOLS, 30)
     assert all(name in str(caught.value) for name in ADVERSARIES)
+
+
+def test_a_turncoat_holds_an_even_book_until_its_session_and_then_does_what_the_adversary_does():
+    turns = date(2024, 6, 5)
+    turncoat = Turncoat(make_adversary("sum_three", SYMBOLS, 30), turns=turns)
+    assert (turncoat.name, turncoat.symbols) == ("sum_three", SYMBOLS)
+    closes = np.full((3, len(SYMBOLS)), 100.0)
+
+    def on(day):
+        none = np.zeros(len(SYMBOLS))
+        return turncoat.target(StrategyContext(day, closes, none, 1.0, 1.0, np.array([])))
+
+    assert on(date(2024, 6, 4)).tolist() == [0.95 / len(SYMBOLS)] * len(SYMBOLS)
+    assert on(turns).sum() == pytest.approx(3.0) and on(date(2024, 6, 6)).sum() == pytest.approx(3.0)
