@@ -30,7 +30,7 @@ def run_paper(
     from brokers.paper import FillModel
     from daemon.service import Service
     from market.feed import read_clock
-    from strategies.artifact import active_version
+    from strategies.artifact import activate, active_version
 
     deployment = Deployment.open(root, mode="paper")
     if not feed_url.startswith(("http://", "https://")):
@@ -53,6 +53,7 @@ def run_paper(
         loaded, name = deployment.strategy(name=None, model=None, symbols=symbols, today=session_day(clock.now_ns()))
         return loaded, name, current
 
+    from_registry = strategy is None and model is None
     read_history = deployment.history(symbols)
 
     def history(before: date) -> HistoryLoaded | None:
@@ -69,7 +70,8 @@ def run_paper(
         model=version,
         history=history,
         actions=deployment.actions(),
-        load_active=load_active if strategy is None and model is None else None,
+        load_active=load_active if from_registry else None,
+        activate=(lambda version: activate(deployment.paths.models, version)) if from_registry else None,
         fill_model=FillModel(latency_seconds=latency, slippage_bps=settings.slippage_bps),
         console=not quiet,
         exit_when_feed_ends=until_feed_ends,
