@@ -60,9 +60,9 @@ class Alarms:
     def on_session_closed(self, message: SessionClosed, _: Envelope) -> list[Output] | None:
         """Tell what the session adds: a streak of losses, a poor month, instruments that did not trade."""
         state = self.state
-        history = state.equity_history
+        history = state.history.equity
         found: list[Reason] = []
         if history and history[-1][0] == message.session:
-            found += alerts.after_session(state.returns, self.limits)
+            found += alerts.after_session(state.history.returns, self.limits)
         found += alerts.without_volume(state.volume.shares(), self.limits)
         return warning(found, self.limits) or None

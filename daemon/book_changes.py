@@ -41,7 +41,7 @@ class BookChanges:
         state = self.core.state
         for action in state.actions:
             self.broker.apply_action(action)
-        for moved in state.cash_moves:
+        for moved in state.history.moves:
             self.broker.move_cash(amount=moved.amount, sequence=moved.sequence, cause=moved.reason)
 
     def move_cash(self, effect: MoveCash) -> None:
@@ -75,7 +75,7 @@ class BookChanges:
     def late(self) -> list[CorporateAction]:
         """Return actions that the state should know by now and does not: they came into the table too late."""
         state = self.core.state
-        first = min([day for day, _ in state.equity_history[:1]], default=state.session)
+        first = min([day for day, _ in state.history.equity[:1]], default=state.session)
         if first is None or state.session is None:
             return []
         applied = {action.key for action in state.actions}

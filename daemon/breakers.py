@@ -66,7 +66,7 @@ class BreakerKeeper:
     def judge(self, _: Any, envelope: Envelope) -> list[Output] | None:
         """Return what is to be released, or else what has tripped; and keep the deadline of an unknown equity."""
         state = self.state
-        board = state.board
+        board = state.guard.board
         if board is None:
             return None
         if board.latches:
@@ -80,7 +80,7 @@ class BreakerKeeper:
                     Alert("warning", "breaker.released", detail),
                 ]
         outputs: list[Output] = []
-        for verdict in (state.data_health.verdict, state.model_health.verdict):
+        for verdict in (state.guard.data_health.verdict, state.guard.model_health.verdict):
             if verdict.tripped and verdict.name not in board.latched:
                 name, used, limit = verdict.name, verdict.used, verdict.limit
                 outputs.append(BreakerTripped(name=name, used=used, limit=limit, detail=verdict.detail))
@@ -108,8 +108,8 @@ class BreakerKeeper:
         return outputs
 
     def _roll_back(self, message: BreakerTripped) -> list[Output]:
-        model = self.state.model
-        before = [version for version in self.state.models if version and version != model]
+        model = self.state.guard.model
+        before = [version for version in self.state.guard.models if version and version != model]
         back_to = before[-1] if before else ""
         outputs: list[Output] = [RollbackDecided(model=model, back_to=back_to, used=message.used, limit=message.limit)]
         if back_to:

@@ -74,7 +74,7 @@ class Core:
             return "FAILED"
         if state.halts or self.edges.outside.engaged():
             return "HALTED"
-        if state.board is not None and state.board.latched:
+        if state.guard.board is not None and state.guard.board.latched:
             return "BREAKER_LATCHED"
         if not state.reconciled_clean:
             return "STARTING"

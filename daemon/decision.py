@@ -114,9 +114,9 @@ class Decider:
             session=state.session,  # type: ignore[arg-type]
             closes=state.view.closes,
             weights=weights,
-            value_ratio=state.value_ratio(equity),
+            value_ratio=state.history.value_ratio(equity),
             cash_weight=state.account.cash / equity,
-            recent_returns=np.array(state.returns),
+            recent_returns=np.array(state.history.returns),
         )
 
     # ---- answering ---------------------------------------------------------------------------------------------------
@@ -138,8 +138,8 @@ class Decider:
         if book is None:
             reason = "DATA_SUSPECT: the account's value is not known"
             return [self._decided(message.session, message.slot, Outcome.SKIPPED, message, (reason,))]
-        assert state.board is not None
-        verdict = self.gate.review_targets(weights, book, latched=state.board.latched)
+        assert state.guard.board is not None
+        verdict = self.gate.review_targets(weights, book, latched=state.guard.board.latched)
         if isinstance(verdict, TargetApproval):
             return self._plan(message, verdict, book)
         return self._refused(message, verdict, book)
@@ -263,7 +263,7 @@ class Decider:
         )
 
     def _headroom(self) -> tuple[Margin, ...]:
-        board = self.state.board
+        board = self.state.guard.board
         if board is None:
             return ()
         return tuple([at_most(v.name, v.used, v.limit, v.detail) for v in board.verdicts])

@@ -153,8 +153,8 @@ class Edges:
             return "the stop latch is engaged"
         if state.halts:
             return f"halted: {', '.join(sorted(state.halts))}"
-        if state.board is not None and state.board.latched and not order.leaves:
-            return f"breaker latched: {', '.join(state.board.latched)}"
+        if state.guard.board is not None and state.guard.board.latched and not order.leaves:
+            return f"breaker latched: {', '.join(state.guard.board.latched)}"
         reason = self.gate.last_look(order, priced_not_before_ns=not_before)
         return "" if reason is None else reason.text
 

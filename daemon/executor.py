@@ -270,7 +270,7 @@ class Executor:
             available=self.available_cash(),
             sellable=sellable,
             priced_not_before_ns=self.priced_not_before(book.session),
-            halted=bool(state.halts) or bool(state.board is not None and state.board.latched),
+            halted=bool(state.halts) or bool(state.guard.board is not None and state.guard.board.latched),
             open_buys=open_buys,
             blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
             tags_used=state.orders.keys(),

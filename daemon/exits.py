@@ -50,7 +50,7 @@ class Exits:
 
     def latched(self) -> bool:
         """Return whether everything is to be sold."""
-        board = self.state.board
+        board = self.state.guard.board
         return board is not None and liquidation.NAME in board.latched
 
     def _again(self, at_ns: int) -> list[Output]:
@@ -110,7 +110,7 @@ class Exits:
                 slot=f"exit{count + 1}",
                 outcome=Outcome.APPROVED,
                 strategy="liquidation",
-                model=state.model,
+                model=state.guard.model,
                 equity=book.equity,
                 cash=book.cash,
                 approved=tuple([left * price / book.equity for left, price in zip(after, book.prices, strict=True)]),

@@ -58,7 +58,7 @@ def summarise(state: State, tally: Tally, equity: list[float], initial_equity: f
         "strategy": strategy,
         "initial_equity": initial_equity,
         "final_equity": equity[-1] if equity else initial_equity,
-        "net_deposits": to_rupees(state.net_deposits),
+        "net_deposits": to_rupees(state.history.net_deposits),
         "return": measures.total_return,
         "volatility": measures.volatility,
         "sharpe": measures.sharpe,
@@ -78,7 +78,7 @@ def summarise(state: State, tally: Tally, equity: list[float], initial_equity: f
 
 def unit_line(state: State) -> list[float]:
     """Return equity in rupees per closed session as it would be without deposits and withdrawals."""
-    return [value / 100.0 for value in state.unit_history]
+    return [value / 100.0 for value in state.history.units]
 
 
 def fold_journal(path: Path, *, settings: DaemonSettings, limits: RiskLimits) -> Folded:
@@ -99,7 +99,7 @@ def fold_journal(path: Path, *, settings: DaemonSettings, limits: RiskLimits) ->
         tally.record(record.message, envelope)
         if record.kind == "DaemonStarted":
             strategy = record.message.strategy
-    history = state.equity_history
+    history = state.history.equity
     return Folded(
         state=state,
         tally=tally,

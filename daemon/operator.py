@@ -82,7 +82,7 @@ class Operator:
         ]
 
     def _approve(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
-        board = self.state.board
+        board = self.state.guard.board
         latches = () if board is None else board.latches
         waiting = self.executor.awaiting_approval()
         if not latches and not waiting:
@@ -117,7 +117,7 @@ class Operator:
     def summary(self, at_ns: int) -> dict[str, Any]:
         """Return what a person should look at before going on."""
         state = self.state
-        board = state.board
+        board = state.guard.board
         return {
             "halts": dict(sorted(state.halts.items())),
             "breakers": list(board.latched) if board is not None else [],

@@ -209,8 +209,8 @@ def replay(
         return ReplayResult(
             core_state=core.state,
             tally=tally,
-            sessions=[day for day, _ in core.state.equity_history],
-            equity=[to_rupees(equity) for _, equity in core.state.equity_history],
+            sessions=[day for day, _ in core.state.history.equity],
+            equity=[to_rupees(equity) for _, equity in core.state.history.equity],
             initial_equity=to_rupees(settings.opening_cash),
             journal_sha256=core.journal.head.hex(),
             wall_seconds=stopwatch() - began,

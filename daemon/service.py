@@ -152,7 +152,7 @@ class _Running:
     async def run(self) -> None:
         service, core, bus = self.service, self.core, self.core.bus
         recovered = bus.recover()
-        if recovered and core.state.opening_cash is not None and core.state.board is None:
+        if recovered and core.state.opening_cash is not None and core.state.guard.board is None:
             raise BadInput(f"{service.paths.journal}: the journal has no opening record")
         loop = self.clock.loop
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,6 +18,7 @@ from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
+from daemon.guard import Guard
 from daemon.messages import (
     BarsRejected,
     BreakerApproved,
@@ -45,6 +46,7 @@ from daemon.messages import (
     SessionClosed,
     SessionOpened,
 )
+from daemon.unit_history import UnitHistory
 from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
 from market.corporate_actions import CorporateAction, on_new_basis
@@ -53,12 +55,9 @@ from market.money import Paise
 from risk.alerts import slippage
 from risk.approval import Side
 from risk.breakers.base import PositionReading, Reading
-from risk.breakers.board import BreakerBoard, Trip
-from risk.breakers.health import DATA_HEALTH, MODEL_HEALTH, Health
 from risk.exposure import Pending, worst_equity
 from risk.schema import RiskLimits
 
-_HISTORY: Final = 30
 CONTRADICTION: Final = "BROKER_CONTRADICTION"
 
 
@@ -100,11 +99,8 @@ class State:
         self.view = MarketView(symbols)
         self.agenda = agenda
         self.account = Account(Paise(0), charges)
-        self.board: BreakerBoard | None = None
-        self._limits = limits
-        self.data_health, self.model_health = Health.of(limits)
-        # Model versions in the order in which they were taken over; the last one decides.
-        self.models: list[str] = []
+        self.guard = Guard(limits, self.view)
+        self.history = UnitHistory()
         self.orders: dict[str, Order] = {}
         # Those of them that may still fill: what every question about exposure is asked of.
         self.live: dict[str, Order] = {}
@@ -117,12 +113,6 @@ class State:
         self.session: date | None = None
         self.session_open = False
         self.previous_session: date = date.min
-        self.equity_history: list[tuple[date, Paise]] = []
-        # The same in units, as a fund counts them: money paid in or out changes their number, not their value.
-        self.unit_history: list[float] = []
-        self.returns: list[float] = []
-        self.net_deposits: Paise = Paise(0)
-        self.cash_moves: list[CashMoved] = []
         self.actions: list[CorporateAction] = []
         self.halts: dict[str, str] = {}
         self.contradictions: list[str] = []
@@ -132,9 +122,6 @@ class State:
         self.last_decision: Decided | None = None
         self.traded_today: Paise = Paise(0)
         self._reference: dict[tuple[str, str], Paise] = {}
-        self._units = 1.0  # value of a unit / equity
-        self._unread = Paise(0)  # paid in, and no breaker has seen it yet
-        self._paid_in = Paise(0)  # paid in since the last close, and seen by the breakers
         self._valued: tuple[list[Paise], Account, int] | None = None
         self._equity: Paise | None = None
         self._held_by: Account | None = None
@@ -151,16 +138,16 @@ class State:
         bus.reduce(BarBatch, self.on_bars)
         bus.reduce(BarsRejected, self.on_bars_rejected)
         bus.reduce(ReadingDue, lambda _, envelope: self._observe(envelope))
-        bus.reduce(ModelLoaded, self.on_model)
+        bus.reduce(ModelLoaded, self.guard.on_model)
         bus.reduce(SessionClosed, self.on_session_closed)
         bus.reduce(Decided, self.on_decided)
         bus.reduce(OrdersIntended, self.on_intended)
         bus.reduce(CancelRequested, self.on_cancel_requested)
         bus.reduce(OrderReports, self.on_reports)
         bus.reduce(PlanClosed, self.on_plan_closed)
-        bus.reduce(BreakerTripped, self.on_tripped)
-        bus.reduce(BreakerApproved, self.on_breaker_approved)
-        bus.reduce(BreakerReleased, self.on_breaker_released)
+        bus.reduce(BreakerTripped, self.guard.on_tripped)
+        bus.reduce(BreakerApproved, self.guard.on_approved)
+        bus.reduce(BreakerReleased, self.guard.on_released)
         bus.reduce(PlanApproved, lambda message, _: self.plan_approvals.add(message.plan_id))
         bus.reduce(Reconciled, self.on_reconciled)
         bus.reduce(Halted, self.on_halted)
@@ -219,11 +206,6 @@ class State:
         price = order.average_price
         return 0.0 if price is None else slippage(order.side, price=price, reference=self.reference(order))
 
-    @property
-    def model(self) -> str:
-        """The version of the model that decides; empty while a classical strategy does."""
-        return self.models[-1] if self.models else ""
-
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
     def on_started(self, message: DaemonStarted, _: Envelope) -> None:
@@ -234,10 +216,10 @@ class State:
                 f"{', '.join(self.symbols)}; restore portfolio.assets, or start in a new directory"
             )
         if self.opening_cash is None:
-            self.opening_cash = message.opening_cash
+            self.opening_cash = self.history.opening = message.opening_cash
             self.account = Account(message.opening_cash, self.charges)
-            self.board = BreakerBoard.start(self._limits, initial_equity=message.opening_cash)
-        self._activate(message.model)
+            self.guard.start(message.opening_cash)
+        self.guard.activate(message.model)
         # Whatever was true of the broker before is no longer known to be.
         self.reconciled_clean = False
 
@@ -274,10 +256,7 @@ class State:
         before = self._entry(symbol)
         self.account.apply_action(symbol, action.numerator, action.denominator, cause=action.cause)
         self.view.apply_action(symbol, factor)
-        if self.board is not None:
-            self.board = self.board.apply_action(
-                symbol, action.numerator, action.denominator, before=before, after=self._entry(symbol)
-            )
+        self.guard.apply_action(action, before=before, after=self._entry(symbol))
         for key, reference in self._reference.items():
             if key[1] == symbol:
                 self._reference[key] = Paise(round(reference / action.factor))
@@ -290,21 +269,10 @@ class State:
         return Paise(round(self.account.average_cost(symbol) or 0))
 
     def on_cash(self, message: CashMoved, envelope: Envelope) -> None:
-        equity = self.equity()
-        before = self._close_before() if equity is None else equity
-        self.cash_moves.append(message)
+        self.history.move(message, self.equity())
         self.account.correct(delta=message.amount, cause=f"by uid {message.uid}: {message.reason}")
-        self.net_deposits = Paise(self.net_deposits + message.amount)
-        if before > 0 and before + message.amount > 0:
-            self._units *= before / (before + message.amount)
-        self._unread = Paise(self._unread + message.amount)
         # At once: by the next bar another session may have begun, with the deposit in its baseline and in its reading.
         self._observe(envelope)
-
-    def _close_before(self) -> Paise:
-        """Return the equity at the last close, with what was paid in since and seen by the breakers."""
-        last = self.equity_history[-1][1] if self.equity_history else self.opening_cash
-        return Paise((last or 0) + self._paid_in)
 
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> None:
         if self.actions and batch.session < self.actions[-1].ex_date:
@@ -313,27 +281,13 @@ class State:
         self.volume.count(batch)
         if self.view.refused:
             self.view.believe(batch.symbols)
-            self._count_refused("")
+            self.guard.count_refused("")
         self._observe(envelope)
 
     def on_bars_rejected(self, message: BarsRejected, envelope: Envelope) -> None:
         self.view.refuse(message.symbols, suspect=message.suspect)
-        self._count_refused(message.detail)
+        self.guard.count_refused(message.detail)
         self._observe(envelope)
-
-    def _count_refused(self, detail: str) -> None:
-        worst = max(self.view.refused.values(), default=0)
-        self.data_health = self.data_health.bad(detail, count=worst) if worst else self.data_health.good()
-
-    def on_model(self, message: ModelLoaded, _: Envelope) -> None:
-        if message.accepted:
-            self._activate(message.version)
-
-    def _activate(self, model: str) -> None:
-        if model != self.model or not self.models:
-            self.models.append(model)
-        if self.board is not None:
-            self.board = self.board.activate(model)
 
     def on_session_closed(self, message: SessionClosed, envelope: Envelope) -> None:
         self.session_open = False
@@ -341,35 +295,17 @@ class State:
         equity = self.equity()
         if equity is None:
             return
-        if self._unread:
+        if self.history.unread:
             self._observe(envelope)
-        before = self.unit_history[-1] if self.unit_history else self.opening_cash
-        self.equity_history.append((message.session, equity))
-        self.unit_history.append(equity * self._units)
-        self._paid_in = Paise(0)
-        if before:
-            self.returns.append(self.unit_history[-1] / before - 1.0)
-            del self.returns[:-_HISTORY]
+        self.history.close(message.session, equity)
 
     def _observe(self, envelope: Envelope) -> None:
-        board = self.board
-        if board is None or self.session is None:
+        if self.guard.board is None or self.session is None:
             return
-        previous = self._close_before()
-        equity = self.worst_equity()
-        paid_in = self._take_unread() if self._unread and equity is not None else Paise(0)
-        reading = Reading(envelope.at_ns, self.session, equity, paid_in, previous, self._position_readings())
-        self.board = board.measure(reading)
-
-    def _take_unread(self) -> Paise:
-        """Return what was paid in and not read yet: the breakers hear of it with one known equity, once."""
-        paid_in, self._unread = self._unread, Paise(0)
-        self._paid_in = Paise(self._paid_in + paid_in)
-        return paid_in
-
-    def value_ratio(self, equity: Paise) -> float:
-        """Return what a unit of the portfolio is worth now against its start: equity without deposits' help."""
-        return equity * self._units / (self.opening_cash or equity)
+        history = self.history
+        previous, equity = history.close_before(), self.worst_equity()
+        paid_in = history.take_unread() if history.unread and equity is not None else Paise(0)
+        self.guard.measure(Reading(envelope.at_ns, self.session, equity, paid_in, previous, self._position_readings()))
 
     def _position_readings(self) -> tuple[PositionReading, ...]:
         prices, index, account = self.view.prices(), self.view.index, self.account
@@ -397,24 +333,11 @@ class State:
         self.agenda.decided(message)
         self.last_decision = message
         if not message.exit:
-            self._judge_model(message)
+            self.guard.judge_model(message)
         if message.outcome is Outcome.APPROVED and message.moves:
             self.runs[message.decision_id] = PlanRun(message)
             for move in message.moves:
                 self._reference[message.decision_id, move.symbol] = move.reference
-
-    def _judge_model(self, message: Decided) -> None:
-        """Count answers that are no answers: late, failed, invalid, or refused for what they are.
-
-        A strategy that holds has answered; a decision that was skipped, or refused for the account's state, says nothing.
-        """
-        reason = message.reasons[0] if message.reasons else ""
-        held = message.outcome is Outcome.HOLD and not reason.startswith("STRATEGY_HOLD")
-        refused = message.outcome is Outcome.REFUSED and any(why.startswith("TARGET_") for why in message.reasons)
-        if held or refused:
-            self.model_health = self.model_health.bad(reason)
-        elif message.outcome in (Outcome.APPROVED, Outcome.HOLD):
-            self.model_health = self.model_health.good()
 
     def on_intended(self, message: OrdersIntended, _: Envelope) -> None:
         run = self.runs[message.plan_id]
@@ -476,24 +399,6 @@ class State:
         if run is not None:
             run.closed = True
             run.phase = Phase.CLOSED
-
-    def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> None:
-        if self.board is not None:
-            trip = Trip(message.name, envelope.at_ns, message.used, message.limit, message.detail)
-            self.board = self.board.latch(trip)
-
-    def on_breaker_approved(self, message: BreakerApproved, envelope: Envelope) -> None:
-        if self.board is not None and any(not latch.approved for latch in self.board.latches):
-            self.board = self.board.approve(who=str(message.uid), reason=message.reason, at_ns=envelope.at_ns)
-
-    def on_breaker_released(self, message: BreakerReleased, _: Envelope) -> None:
-        if self.board is not None:
-            self.board = self.board.release(message.names)
-        if DATA_HEALTH in message.names:
-            self.view.refused.clear()
-            self.data_health = self.data_health.good()
-        if MODEL_HEALTH in message.names:
-            self.model_health = self.model_health.good()
 
     def on_reconciled(self, message: Reconciled, envelope: Envelope) -> None:
         self.reconciled_clean = message.clean

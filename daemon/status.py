@@ -51,7 +51,7 @@ def status(core: Core) -> dict[str, Any]:
         "session": None if session is None else session.isoformat(),
         "equity": None if equity is None else to_rupees(equity),
         "cash": to_rupees(state.account.cash),
-        "net_deposits": to_rupees(state.net_deposits),
+        "net_deposits": to_rupees(state.history.net_deposits),
         "positions": {symbol: quantity for symbol, quantity in state.account.quantities.items() if quantity},
         "open_orders": len(state.open_orders()),
         "unknown_orders": len(state.unknown_orders()),
@@ -82,12 +82,12 @@ def limit_rows(state: State, limits: RiskLimits) -> list[dict[str, Any]]:
         )
         rows += _execution(state, limits, equity)
     rows.append(at_most("max_orders_per_day", state.orders_today, limits.execution.max_orders_per_day))
-    rows.append(at_most("negative_days", losing_streak(state.returns), limits.alerts.negative_days_threshold))
+    rows.append(at_most("negative_days", losing_streak(state.history.returns), limits.alerts.negative_days_threshold))
     empty = {symbol: without / count for symbol, (count, without) in state.volume.shares().items()}
     emptiest = max(empty, key=empty.__getitem__, default="")
     rows.append(at_most("zero_volume", empty.get(emptiest, 0.0), limits.alerts.zero_volume_threshold, emptiest))
     table = [_row(row) for row in rows]
-    sharpe = monthly_sharpe(state.returns)
+    sharpe = monthly_sharpe(state.history.returns)
     least = limits.alerts.low_sharpe_threshold
     table.append(
         _row(at_least("monthly_sharpe", sharpe, least))
@@ -132,11 +132,11 @@ def _row(margin: Margin) -> dict[str, Any]:
 
 def breaker_rows(state: State, now_ns: int) -> list[dict[str, Any]]:
     """Return a row per breaker: `name`, `state` (ready, latched, approved, off), `used`, `limit`, `since`, `until`."""
-    board = state.board
+    board = state.guard.board
     if board is None:
         return []
     latches = {latch.name: latch for latch in board.latches}
-    verdicts = [*board.verdicts, state.data_health.verdict, state.model_health.verdict]
+    verdicts = [*board.verdicts, state.guard.data_health.verdict, state.guard.model_health.verdict]
     rows: list[dict[str, Any]] = [
         {
             "name": verdict.name,

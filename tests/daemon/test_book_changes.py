@@ -69,7 +69,7 @@ def monday(life, **more):
 
 
 def used(running):
-    return {verdict.name: verdict.used for verdict in running.core.state.board.verdicts}
+    return {verdict.name: verdict.used for verdict in running.core.state.guard.board.verdicts}
 
 
 def assert_equal_books(running):
@@ -97,7 +97,7 @@ def test_a_bonus_issue_overnight_is_in_the_books_before_the_session_and_no_break
     assert not of(messages, BreakerTripped) and not of(messages, Halted)
     around = [m for m in messages if isinstance(m, CorporateActionApplied | SessionOpened)]
     assert [type(m) for m in around] == [SessionOpened, CorporateActionApplied, SessionOpened]
-    assert state.returns[-1] == pytest.approx(0.0, abs=1e-4)
+    assert state.history.returns[-1] == pytest.approx(0.0, abs=1e-4)
 
 
 def test_without_the_table_the_same_day_looks_like_a_crash(life):
@@ -231,15 +231,15 @@ class Fold:
     def price(self, price, clock, day=MONDAY):
         self.take(bars(day, clock, (price,), ("SBIN",)), clock, day)
         # What the breakers' handler would put on record.
-        board = self.state.board
+        board = self.state.guard.board
         free = board.releasable(at(day, clock))
         if free:
             self.take(BreakerReleased(names=free, approved_by=("0",)), clock, day)
-        for trip in self.state.board.due(at(day, clock)):
+        for trip in self.state.guard.board.due(at(day, clock)):
             self.take(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit), clock, day)
 
     def used(self):
-        return {verdict.name: verdict.used for verdict in self.state.board.verdicts}
+        return {verdict.name: verdict.used for verdict in self.state.guard.board.verdicts}
 
 
 @given(
@@ -274,15 +274,15 @@ def test_any_action_leaves_equity_drawdown_and_single_stock_loss_as_they_were(
     assert now["drawdown"] == pytest.approx(before["drawdown"], abs=2 * worth)
     paisa = 1.5 / (price / factor * 100.0)  # entry and last price are rounded to a paisa
     assert now["single_stock_loss"] == pytest.approx(before["single_stock_loss"], abs=2 * paisa)
-    assert fold.state.returns == [pytest.approx(equity / fold.state.opening_cash - 1.0)]
+    assert fold.state.history.returns == [pytest.approx(equity / fold.state.opening_cash - 1.0)]
 
 
 def test_a_loss_that_a_person_accepted_stays_accepted_through_a_split():
     fold = Fold(quantity=7, price=1004.5)
     fold.price(900.0, "10:05")
     state = fold.state
-    assert "single_stock_loss" in state.board.latched
-    state.board = state.board.approve(who="0", reason="seen", at_ns=at(MONDAY, "10:06"))
+    assert "single_stock_loss" in state.guard.board.latched
+    state.guard.board = state.guard.board.approve(who="0", reason="seen", at_ns=at(MONDAY, "10:06"))
     fold.price(900.0, "10:10", WEDNESDAY)
     assert fold.used()["single_stock_loss"] == pytest.approx(0.0)
     fold.take(
@@ -321,7 +321,7 @@ def test_a_deposit_and_a_withdrawal_are_on_record_with_who_and_why_and_in_both_b
     account = running.core.state.account
     assert account.cash == cash + rupees(29_999.45)
     moved = sum(correction.delta for correction in account.corrections if not correction.symbol)
-    assert moved == rupees(29_999.45) == running.core.state.net_deposits
+    assert moved == rupees(29_999.45) == running.core.state.history.net_deposits
     # Design, invariant 3, to the paisa; so far everything was a purchase.
     assert account.cash == rupees(1_000_000) - account.traded - account.charges_paid + moved
     running.core.bus.post(Lane.CONTROL, reconcile())
@@ -391,7 +391,7 @@ def test_a_withdrawal_of_half_the_cash_trips_nothing_and_is_no_loss_of_the_next_
     running.play(bars(TUESDAY, "09:18"), bars(TUESDAY, "15:30")).to(TUESDAY, "16:00")
     state = running.core.state
     assert used(running)["daily_loss"] < 0.002 and used(running)["drawdown"] < 0.002
-    assert len(state.returns) == 2 and all(abs(value) < 0.002 for value in state.returns)
+    assert len(state.history.returns) == 2 and all(abs(value) < 0.002 for value in state.history.returns)
     assert_equal_books(running)
     assert not of(running.kill(), BreakerTripped)
 
@@ -414,7 +414,7 @@ def test_a_deposit_before_the_first_session_is_capital_from_the_start(life):
     ask(running, "cash/deposit", reason="more", amount=rupees(500_000))
     running.play(bars(MONDAY, "09:18"), bars(MONDAY, "15:30")).to(MONDAY, "16:00")
     assert all(value < 0.01 for value in used(running).values())
-    assert running.core.state.returns[-1] == pytest.approx(0.0, abs=0.002)
+    assert running.core.state.history.returns[-1] == pytest.approx(0.0, abs=0.002)
     running.kill()
 
 
@@ -423,7 +423,7 @@ def test_a_withdrawal_after_a_loss_shows_the_loss_against_what_is_left(life):
     equity = running.core.state.equity()
     held = equity - running.core.state.account.cash
     running.play(bars(TUESDAY, "09:18", (1000.0 * (1 - 0.04 * equity / held),) * 5)).to(TUESDAY, "09:19")
-    assert not running.core.state.board.latched
+    assert not running.core.state.guard.board.latched
     ask(running, "cash/withdraw", reason="fear", amount=rupees(300_000))
     assert used(running)["daily_loss"] == pytest.approx(0.04 / 0.7, abs=0.002)
     assert "daily_loss" in {message.name for message in of(running.kill(), BreakerTripped)}
@@ -443,7 +443,7 @@ def test_returns_and_figures_are_time_weighted(life, tmp_path):
     state = running.core.state
     after = state.equity()
     expected = middle / before * after / (middle + rupees(1_000_000)) - 1.0
-    assert held > 0 and state.returns[-1] == pytest.approx(expected)
+    assert held > 0 and state.history.returns[-1] == pytest.approx(expected)
     running.kill()
     instruments = tuple(map(Instrument, SYMBOLS))
     folded = fold_journal(
@@ -453,9 +453,9 @@ def test_returns_and_figures_are_time_weighted(life, tmp_path):
     )
     figures = folded.figures()
     assert figures["net_deposits"] == 1_000_000.0 and figures["final_equity"] == pytest.approx(after / 100)
-    assert figures["return"] == pytest.approx((1 + state.returns[0]) * (1 + state.returns[1]) - 1)
+    assert figures["return"] == pytest.approx((1 + state.history.returns[0]) * (1 + state.history.returns[1]) - 1)
     assert abs(figures["return"]) < 0.05
-    assert folded.state.cash_moves == state.cash_moves and folded.state.account.cash == state.account.cash
+    assert folded.state.history.moves == state.history.moves and folded.state.account.cash == state.account.cash
 
 
 def test_a_fold_of_the_journal_gives_the_same_breakers_and_units(life):
@@ -463,14 +463,19 @@ def test_a_fold_of_the_journal_gives_the_same_breakers_and_units(life):
     ask(first, "cash/deposit", reason="savings", amount=rupees(70_000))
     first.play(bars(TUESDAY, "09:18", AFTER)).to(TUESDAY, "09:40")
     state = first.core.state
-    kept = (state.board, state.account.to_state(), state.value_ratio(state.equity()), state.view.closes.tolist())
+    kept = (
+        state.guard.board,
+        state.account.to_state(),
+        state.history.value_ratio(state.equity()),
+        state.view.closes.tolist(),
+    )
     first.kill()
     again = life(at(TUESDAY, "09:41"), actions=TABLE)
     state = again.core.state
     assert kept == (
-        state.board,
+        state.guard.board,
         state.account.to_state(),
-        state.value_ratio(state.equity()),
+        state.history.value_ratio(state.equity()),
         state.view.closes.tolist(),
     )
     again.to(TUESDAY, "09:42").kill()

@@ -54,7 +54,7 @@ def tripped(life, **more):
     """A daemon whose daily loss breaker tripped on Monday at 10:00."""
     running = bought(life, limits=limits(circuit_breakers__max_daily_loss_percent=3.0), **more)
     running.play(bars(MONDAY, "10:00", FELL)).to(MONDAY, "10:01")
-    assert running.core.state.board.latched == ("daily_loss",)
+    assert running.core.state.guard.board.latched == ("daily_loss",)
     return running
 
 
@@ -66,8 +66,8 @@ def test_a_latch_outlives_a_restart_under_looser_limits_and_a_clock_that_jumped(
     loose = limits(circuit_breakers__max_daily_loss_percent=50.0)
     # Three days later by the clock, though nobody approved: the pause alone releases nothing.
     again = life(at(THURSDAY, "09:00"), limits=loose).play(bars(THURSDAY, "09:18")).to(THURSDAY, "09:30")
-    assert again.core.state.board.latched == ("daily_loss",)
-    (latch,) = again.core.state.board.latches
+    assert again.core.state.guard.board.latched == ("daily_loss",)
+    (latch,) = again.core.state.guard.board.latches
     assert (latch.used, latch.limit) == (pytest.approx(0.036, abs=0.002), 0.03), (
         "as it was tripped, not as limits are now"
     )
@@ -77,7 +77,7 @@ def test_a_latch_outlives_a_restart_under_looser_limits_and_a_clock_that_jumped(
     # Back to the evening of the trip: still latched, and the approval does not count before its pause is over.
     back = life(at(MONDAY, "18:00"), limits=loose)
     back.to(MONDAY, "18:01")
-    assert back.core.state.board.latched == ("daily_loss",)
+    assert back.core.state.guard.board.latched == ("daily_loss",)
     back.kill()
 
 
@@ -86,9 +86,9 @@ def test_tighter_limits_do_not_rewrite_what_happened(life):
     first.play(bars(MONDAY, "10:00", (985.0,) * 5), bars(MONDAY, "10:05")).to(MONDAY, "10:06").kill()
     tight = limits(circuit_breakers__max_daily_loss_percent=0.5)
     again = life(at(MONDAY, "10:10"), limits=tight).to(MONDAY, "10:11")
-    assert again.core.state.board.latched == (), "at 10:00 the limit was another"
+    assert again.core.state.guard.board.latched == (), "at 10:00 the limit was another"
     again.play(bars(MONDAY, "10:15", (985.0,) * 5)).to(MONDAY, "10:16")
-    assert again.core.state.board.latched == ("daily_loss",)
+    assert again.core.state.guard.board.latched == ("daily_loss",)
     again.kill()
 
 
@@ -99,9 +99,9 @@ def test_trading_goes_on_after_pause_and_approval_and_both_are_on_record_with_wh
     assert answer["pause_until"].startswith("2024-06-11T10:00")
     running.play(bars(MONDAY, "15:30", FELL), bars(TUESDAY, "09:18", FELL), bars(TUESDAY, "10:05", FELL))
     running.to(TUESDAY, "09:30")
-    assert running.core.state.board.latched == ("daily_loss",), "approved, and the pause is not over"
+    assert running.core.state.guard.board.latched == ("daily_loss",), "approved, and the pause is not over"
     running.to(TUESDAY, "10:06")
-    assert running.core.state.board.latched == ()
+    assert running.core.state.guard.board.latched == ()
     running.play(bars(TUESDAY, "15:30", FELL), bars(WEDNESDAY, "09:18", FELL)).to(WEDNESDAY, "09:30")
     messages = running.kill()
     (approval,) = of(messages, BreakerApproved)
@@ -115,11 +115,11 @@ def test_a_release_is_the_same_after_a_restart(life):
     running = tripped(life)
     ask(running, "approve", uid=7, reason="seen")
     running.play(bars(MONDAY, "15:30", FELL), bars(TUESDAY, "10:05", FELL)).to(TUESDAY, "10:06")
-    before = running.core.state.board
+    before = running.core.state.guard.board
     assert before.latched == ()
     running.kill()
     again = life(at(TUESDAY, "10:10"), limits=limits(circuit_breakers__max_daily_loss_percent=3.0))
-    assert again.core.state.board == before
+    assert again.core.state.guard.board == before
     again.kill()
 
 
@@ -129,7 +129,7 @@ def test_a_trip_that_a_kill_kept_from_the_record_is_found_at_the_start(life):
     running.core.journal.append(bars(MONDAY, "10:00", FELL), cause=0, at_ns=at(MONDAY, "10:00"))
     running.kill()
     again = life(at(MONDAY, "10:10"), limits=limits(circuit_breakers__max_daily_loss_percent=3.0)).to(MONDAY, "10:11")
-    assert again.core.state.board.latched == ("daily_loss",)
+    assert again.core.state.guard.board.latched == ("daily_loss",)
     again.kill()
 
 
@@ -140,9 +140,9 @@ def test_a_price_that_cannot_be_believed_leaves_equity_unknown_and_that_has_a_de
     running = bought(life)
     running.play(bars(MONDAY, "10:00", (100.0, 1000.0, 1000.0, 1000.0, 1000.0))).to(MONDAY, "10:09")
     state = running.core.state
-    assert state.equity() is None and state.view.suspect == {"AXISBANK"} and not state.board.latched
+    assert state.equity() is None and state.view.suspect == {"AXISBANK"} and not state.guard.board.latched
     running.to(MONDAY, "10:11")  # no bar has come to ask
-    assert state.board.latched == ("unknown_equity",)
+    assert state.guard.board.latched == ("unknown_equity",)
     messages = running.kill()
     assert [m.suspect for m in of(messages, BarsRejected)] == [True]
     (trip,) = of(messages, BreakerTripped)
@@ -154,8 +154,8 @@ def test_a_wrong_bar_that_is_followed_by_a_right_one_was_an_accident(life):
     wrong = (100.0, 1000.0, 1000.0, 1000.0, 1000.0)
     running.play(bars(MONDAY, "10:00", wrong), bars(MONDAY, "10:05")).to(MONDAY, "10:30")
     state = running.core.state
-    assert state.equity() is not None and not state.view.suspect and not state.board.latched
-    assert state.data_health.count == 0
+    assert state.equity() is not None and not state.view.suspect and not state.guard.board.latched
+    assert state.guard.data_health.count == 0
     running.kill()
 
 
@@ -164,7 +164,7 @@ def test_a_price_that_stays_is_believed_when_trading_is_paused_for_it(life):
     crash = (300.0, 1000.0, 1000.0, 1000.0, 1000.0)
     running.play(*(bars(MONDAY, f"10:0{minute}", crash) for minute in range(5))).to(MONDAY, "10:06")
     state = running.core.state
-    assert {"data_health", "single_stock_loss", "daily_loss"} <= set(state.board.latched)
+    assert {"data_health", "single_stock_loss", "daily_loss"} <= set(state.guard.board.latched)
     assert state.view.last[0] == 300.0 and state.equity() is not None
     messages = running.kill()
     assert len(of(messages, BarsRejected)) == 3
@@ -365,8 +365,8 @@ def test_a_model_that_lost_too_much_is_replaced_by_the_one_before_and_trading_pa
     running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
     running.play(bars(MONDAY, "10:00"), bars(MONDAY, "10:05", (700.0,) * 5)).to(MONDAY, "10:06")
     state = running.core.state
-    assert loaded == ["v1"] and state.model == "v1" and state.board.latched == ("model_loss",)
-    (latch,) = state.board.latches
+    assert loaded == ["v1"] and state.guard.model == "v1" and state.guard.board.latched == ("model_loss",)
+    (latch,) = state.guard.board.latches
     assert latch.detail == "v2" and latch.used == pytest.approx(0.17, abs=0.01)
     messages = running.kill()
     (decided,) = of(messages, RollbackDecided)
@@ -378,7 +378,7 @@ def test_a_model_that_lost_too_much_is_replaced_by_the_one_before_and_trading_pa
 def test_without_a_model_before_it_nothing_is_taken_back_and_people_are_told(life):
     loaded = []
     running = losing(life, loaded, version="v1").play(bars(MONDAY, "10:05", (700.0,) * 5)).to(MONDAY, "10:06")
-    assert loaded == [] and running.core.state.board.latched == ("model_loss",)
+    assert loaded == [] and running.core.state.guard.board.latched == ("model_loss",)
     assert "model.no_rollback" in [alert.event for alert in running.told]
     (decided,) = of(running.kill(), RollbackDecided)
     assert decided.back_to == ""
@@ -391,17 +391,17 @@ def test_a_rollback_that_fails_keeps_the_model_and_the_latch(life):
     )
     running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
     running.play(bars(MONDAY, "10:00"), bars(MONDAY, "10:05", (700.0,) * 5)).to(MONDAY, "10:06")
-    assert running.core.state.model == "v2" and running.core.state.board.latched == ("model_loss",)
+    assert running.core.state.guard.model == "v2" and running.core.state.guard.board.latched == ("model_loss",)
     running.kill()
 
 
 def test_the_models_baseline_survives_a_restart(life):
     running = losing(life, [], version="v1")
     running.play(bars(MONDAY, "10:00", (900.0,) * 5)).to(MONDAY, "10:01")
-    before = running.core.state.board.breakers
+    before = running.core.state.guard.board.breakers
     running.kill()
     again = life(at(MONDAY, "10:05"), version="v1", limits=running.core.gate.limits)
-    assert again.core.state.board.breakers == before and again.core.state.models == ["v1"]
+    assert again.core.state.guard.board.breakers == before and again.core.state.guard.models == ["v1"]
     again.kill()
 
 
@@ -425,7 +425,7 @@ def test_a_liquidation_sells_everything_at_once_although_breakers_are_latched(li
     running = bought(life, limits=locked()).play(bars(MONDAY, "10:00", CRASH), bars(MONDAY, "10:05", CRASH))
     running.to(MONDAY, "10:10")
     state = running.core.state
-    assert "liquidation" in state.board.latched and not any(state.account.quantities.values())
+    assert "liquidation" in state.guard.board.latched and not any(state.account.quantities.values())
     messages = running.kill()
     (exit_plan,) = [d for d in of(messages, Decided) if d.exit]
     assert exit_plan.strategy == "liquidation" and {move.after for move in exit_plan.moves} == {0}
@@ -440,7 +440,7 @@ def test_a_persons_stop_outranks_a_liquidation_and_a_resume_lets_it_go_on(life):
     running.play(bars(MONDAY, "10:00", CRASH), bars(MONDAY, "10:05", CRASH), bars(MONDAY, "10:20", CRASH))
     running.to(MONDAY, "10:10")
     state = running.core.state
-    assert "liquidation" in state.board.latched and any(state.account.quantities.values())
+    assert "liquidation" in state.guard.board.latched and any(state.account.quantities.values())
     _, prepared = ask(running, "resume/prepare")
     assert ask(running, "resume/confirm", nonce=prepared["nonce"], reason="go")[0] == 200
     running.to(MONDAY, "10:25")
@@ -453,7 +453,7 @@ def test_a_liquidation_that_a_kill_interrupted_goes_on(life):
     first = bought(life, limits=locked()).play(bars(MONDAY, "10:00", CRASH))
     first.broker.model = thin
     first.to(MONDAY, "10:02")
-    assert "liquidation" in first.core.state.board.latched and any(first.core.state.account.quantities.values())
+    assert "liquidation" in first.core.state.guard.board.latched and any(first.core.state.account.quantities.values())
     first.kill()
     again = life(at(MONDAY, "10:10"), limits=locked()).play(
         *(bars(MONDAY, f"10:{minute}", CRASH) for minute in (15, 20, 25, 45, 50, 55))
@@ -468,7 +468,7 @@ def test_a_liquidation_that_a_kill_interrupted_goes_on(life):
 def test_a_liquidation_at_the_close_sells_in_the_next_session(life):
     running = bought(life, limits=locked()).play(bars(MONDAY, "15:30", CRASH)).to(MONDAY, "16:00")
     state = running.core.state
-    assert "liquidation" in state.board.latched and any(state.account.quantities.values())
+    assert "liquidation" in state.guard.board.latched and any(state.account.quantities.values())
     running.play(bars(TUESDAY, "09:18", CRASH), bars(TUESDAY, "09:25", CRASH)).to(TUESDAY, "09:30")
     assert not any(state.account.quantities.values())
     messages = running.kill()

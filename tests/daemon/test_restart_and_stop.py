@@ -61,7 +61,7 @@ def test_a_session_that_ended_while_nobody_was_here_is_ended_at_the_return(life,
     life(at(MONDAY, "09:00"), past=history()).play(bars(MONDAY, "09:25", (1001.0,) * 5)).to(MONDAY, "12:00").kill()
     again = life(at(*back)).to(TUESDAY, "11:30")
     state = again.core.state
-    assert [day for day, _ in state.equity_history] == [MONDAY]
+    assert [day for day, _ in state.history.equity] == [MONDAY]
     assert state.view.closes.tolist() == [[1000.0] * 5, [1001.0] * 5]
     assert state.session == TUESDAY and state.session_open
     messages = again.kill()
@@ -226,11 +226,11 @@ def test_a_flatten_halts_and_cancels_like_any_stop(life):
 def test_a_latch_and_its_approval_survive_a_restart_and_the_pause_still_has_to_pass(life):
     first = life(at(MONDAY, "09:00"), past=history()).play(bars(MONDAY, "09:25"), bars(MONDAY, "09:30", (800.0,) * 5))
     first.to(MONDAY, "09:31")
-    assert first.core.state.board.latched
+    assert first.core.state.guard.board.latched
     assert ask(first, "approve", reason="")[0] == 400
     assert ask(first, "approve", reason="looked at it")[0] == 200
     first.kill()
     again = life(at(MONDAY, "09:40")).play(bars(MONDAY, "09:45", (800.0,) * 5)).to(MONDAY, "10:00")
-    board = again.core.state.board
+    board = again.core.state.guard.board
     assert board.latched and all(latch.approved for latch in board.latches)
     again.kill()

@@ -1,0 +1,69 @@
+"""The account's record, session by session, in rupees and in units: what it earned, whatever was paid in or taken out.
+
+A unit is counted as a fund counts it: money paid in or out changes the number of units, not their value. So returns,
+drawdown and Sharpe are time-weighted, and no deposit is a gain. Part of the state: a fold, it decides nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+from daemon.messages import CashMoved
+from market.money import Paise
+
+_RETURNS: Final = 30
+
+
+class UnitHistory:
+    """Equity and unit values at the closes, the last daily returns, and the cash that was moved."""
+
+    def __init__(self) -> None:
+        self.opening: Paise | None = None
+        self.equity: list[tuple[date, Paise]] = []
+        self.units: list[float] = []
+        self.returns: list[float] = []
+        self.net_deposits: Paise = Paise(0)
+        self.moves: list[CashMoved] = []
+        self._factor = 1.0  # value of a unit / equity
+        self._unread = Paise(0)  # paid in, and no breaker has seen it yet
+        self._paid_in = Paise(0)  # paid in since the last close, and seen by the breakers
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is cash that no breaker has seen yet."""
+        return bool(self._unread)
+
+    def close_before(self) -> Paise:
+        """Return the equity at the last close, with what was paid in since and seen by the breakers."""
+        last = self.equity[-1][1] if self.equity else self.opening
+        return Paise((last or 0) + self._paid_in)
+
+    def value_ratio(self, equity: Paise) -> float:
+        """Return what a unit is worth now against its start: equity without deposits' help."""
+        return equity * self._factor / (self.opening or equity)
+
+    def move(self, message: CashMoved, equity: Paise | None) -> None:
+        """Take in cash that was moved; `equity` is that of before (None: not known, the last close stands in)."""
+        before = self.close_before() if equity is None else equity
+        self.moves.append(message)
+        self.net_deposits = Paise(self.net_deposits + message.amount)
+        if before > 0 and before + message.amount > 0:
+            self._factor *= before / (before + message.amount)
+        self._unread = Paise(self._unread + message.amount)
+
+    def take_unread(self) -> Paise:
+        """Return what was paid in and not read yet: the breakers hear of it with one known equity, once."""
+        paid_in, self._unread = self._unread, Paise(0)
+        self._paid_in = Paise(self._paid_in + paid_in)
+        return paid_in
+
+    def close(self, session: date, equity: Paise) -> None:
+        """Add a session's close."""
+        before = self.units[-1] if self.units else self.opening
+        self.equity.append((session, equity))
+        self.units.append(equity * self._factor)
+        self._paid_in = Paise(0)
+        if before:
+            self.returns.append(self.units[-1] / before - 1.0)
+            del self.returns[:-_RETURNS]
