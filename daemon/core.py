@@ -102,7 +102,7 @@ def build_core(
     )
     decider = Decider(state, gate, settings, calendar)
     executor = Executor(state, gate, settings, calendar, decider)
-    edges = Edges(clock, outside, state, gate, lambda at_ns: executor.priced_not_before(session_day(at_ns)))
+    edges = Edges(clock, outside, state, gate, lambda at_ns: executor.maker.priced_not_before(session_day(at_ns)))
     journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
     operator = Operator(state, executor)

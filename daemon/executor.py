@@ -7,14 +7,10 @@ restart the plan goes on from the phase in which it was: orders on record are lo
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Final
 
-import msgspec
-
-from brokers.orders import TERMINAL, OrderState, order_tag
+from brokers.orders import TERMINAL, OrderState
 from brokers.port import ReportKind
-from brokers.sizing import affordable, limit_price, scaled_to, slice_order, spendable
 from daemon.bus import Bus, Envelope, Output
 from daemon.clock import session_day
 from daemon.decision import Decider
@@ -25,7 +21,6 @@ from daemon.messages import (
     DeadlineDue,
     Decided,
     Halted,
-    Move,
     OrderReports,
     OrdersIntended,
     OrdersRefused,
@@ -36,16 +31,14 @@ from daemon.messages import (
     SessionClosed,
     SessionOpened,
 )
+from daemon.order_making import OrderMaker
 from daemon.settings import DaemonSettings
 from daemon.state import CONTRADICTION, PlanRun, State
 from market.bar import BarBatch
 from market.calendar import Calendar
-from market.calendar import Phase as MarketPhase
-from market.instrument import tick_size
-from market.money import Paise
 from risk.alerts import slippage
-from risk.approval import ApprovedPlan, ProposedOrder, Side
-from risk.gate import Book, Gate, OrderContext, Refusal
+from risk.approval import Side
+from risk.gate import Gate, Refusal
 
 _GRACE: Final = "grace"
 _APPROVAL: Final = "approval"
@@ -68,11 +61,8 @@ class Executor:
         self.state = state
         self.gate = gate
         self.settings = settings
-        self.calendar = calendar
         self._decider = decider
-        self._fresh: tuple[date, int] = (date.min, 0)
-        self._derivatives = {instrument.symbol: instrument.derivatives for instrument in settings.instruments}
-        self._kinds = frozenset(self._derivatives.values())
+        self.maker = OrderMaker(state, gate, settings, calendar, decider)
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -132,18 +122,18 @@ class Executor:
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
         moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
         if moves:
-            moves = self.tradable(moves, envelope)
+            moves = self.maker.tradable(moves, envelope.at_ns)
         if not moves:
             return self._after(run, phase, envelope)
         now = self._decider.book(envelope)
         if now is None:
             return self._close(run, "the account's value is not known")
-        book = self._frozen(run, now)
-        plan = self._approved(run, book)
+        book = self.maker.frozen(run, now)
+        plan = self.maker.approval(run, book)
         if isinstance(plan, Refusal):
             return self._close(run, "; ".join([reason.text for reason in plan.reasons]))
-        proposals = self._proposals(run, moves, side, book)
-        approved, refused = self.gate.review_orders(proposals, self._context(book), plan)
+        proposals = self.maker.proposals(run, moves, side, book)
+        approved, refused = self.gate.review_orders(proposals, self.maker.context(book), plan)
         outputs: list[Output] = []
         if refused:
             why = tuple((order.order.symbol, "; ".join(map(str, order.reasons))) for order in refused)
@@ -169,120 +159,10 @@ class Executor:
         ]
         return outputs
 
-    def _approved(self, run: PlanRun, book: Book) -> ApprovedPlan | Refusal:
-        """Return the plan's approval; after a restart, the gate's judgement of the recorded plan by the limits of today."""
-        plan = self._decider.plans.get(run.plan.decision_id)
-        if plan is not None:
-            return plan
-        moves = {move.symbol: move for move in run.plan.moves}
-        # Judged as it was decided: from what was held then, at the prices of then.
-        before = tuple(
-            [
-                moves[symbol].before if symbol in moves else held
-                for symbol, held in zip(book.symbols, book.quantities, strict=True)
-            ]
-        )
-        after = tuple(
-            [
-                moves[symbol].after if symbol in moves else held
-                for symbol, held in zip(book.symbols, book.quantities, strict=True)
-            ]
-        )
-        tradable = tuple([symbol in moves for symbol in book.symbols])
-        then = msgspec.structs.replace(
-            book,
-            quantities=before,
-            high=(),
-            tradable=tradable,
-            traded=Paise(0),
-            priced_at_ns=run.plan.priced_at_ns,
-        )
-        made = self.gate.approve_plan(run.plan.decision_id, then, after, leaves=run.plan.exit)
-        if isinstance(made, ApprovedPlan):
-            self._decider.keep(made)
-        return made
-
-    def _frozen(self, run: PlanRun, book: Book) -> Book:
-        """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through."""
-        prices, index = list(book.prices), self.state.view.index
-        for move in run.plan.moves:
-            prices[index[move.symbol]] = move.reference
-        return msgspec.structs.replace(book, prices=tuple(prices), equity=run.plan.equity)
-
     def _after(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         if phase is Phase.SELLS:
             return self._start(run, Phase.BUYS, envelope)
         return self._close(run)
-
-    def _proposals(self, run: PlanRun, moves: list[Move], side: Side, book: Book) -> list[ProposedOrder]:
-        execution = self.settings.execution
-        session = run.plan.session
-        limits = [
-            limit_price(side, move.reference, offset=execution.limit_offset, tick=tick_size(move.reference, session))
-            for move in moves
-        ]
-        quantities = [abs(move.after - move.before) for move in moves]
-        if side is Side.BUY:
-            references = [move.reference for move in moves]
-            quantities = scaled_to(quantities, references, self.gate.room_for_purchases(book))
-            cash = spendable(self.available_cash())
-            quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
-        fraction = min(execution.max_order_fraction, self.gate.limits.execution.max_order_size_percent)
-        biggest = Paise(int(min(run.plan.equity, book.equity) * fraction))
-        plan_id = run.plan.decision_id
-        proposals = []
-        for move, quantity, limit in zip(moves, quantities, limits, strict=True):
-            for attempt, part in enumerate(slice_order(quantity, limit, biggest)):
-                tag = order_tag(plan_id, move.symbol, side, attempt)
-                proposals.append(ProposedOrder(tag, plan_id, move.symbol, side, part, limit))
-        return proposals
-
-    def available_cash(self) -> Paise:
-        """Return confirmed spendable cash, less what open and unknown buys may still take at their limits."""
-        taken = 0
-        for order in self.state.live.values():
-            if order.side is Side.BUY:
-                taken += order.remaining * order.limit
-        return Paise(max(0, self.state.account.available - taken))
-
-    def tradable(self, moves: list[Move], envelope: Envelope) -> list[Move]:
-        """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
-        open_for = {
-            derivatives: self.calendar.phase(envelope.at_ns, derivatives=derivatives) is MarketPhase.CONTINUOUS
-            for derivatives in self._kinds
-        }
-        unknown = {order.symbol for order in self.state.unknown_orders()}
-        derivatives_of = self._derivatives
-        return [move for move in moves if open_for[derivatives_of[move.symbol]] and move.symbol not in unknown]
-
-    def _context(self, book: Book) -> OrderContext:
-        state = self.state
-        open_orders = state.open_orders()
-        open_buys: dict[str, int] = {}
-        sellable = state.account.quantities
-        for order in open_orders:
-            if order.side is Side.BUY:
-                open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.remaining
-            else:
-                sellable = {**sellable, order.symbol: sellable.get(order.symbol, 0) - order.remaining}
-        return OrderContext(
-            book=book,
-            available=self.available_cash(),
-            sellable=sellable,
-            priced_not_before_ns=self.priced_not_before(book.session),
-            halted=bool(state.halts) or bool(state.guard.board is not None and state.guard.board.latched),
-            open_buys=open_buys,
-            blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
-            tags_used=state.orders.keys(),
-            orders_today=state.orders_today,
-        )
-
-    def priced_not_before(self, session: date) -> int:
-        """Return the open of the session before: prices older than that are stale for an order."""
-        if self._fresh[0] != session:
-            previous = self.calendar.previous_session(session)
-            self._fresh = (session, previous.open_ns if previous is not None else 0)
-        return self._fresh[1]
 
     # ---- what comes back ---------------------------------------------------------------------------------------------
 

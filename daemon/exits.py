@@ -129,4 +129,4 @@ class Exits:
             for symbol, held, price in zip(book.symbols, book.quantities, book.prices, strict=True)
             if held
         ]
-        return self.executor.tradable(moves, envelope) if moves else moves
+        return self.executor.maker.tradable(moves, envelope.at_ns) if moves else moves

@@ -153,5 +153,5 @@ def test_a_real_fall_of_eight_percent_trips_and_names_the_stock(real_data, table
     fall = date(2024, 1, 17)
     _, trips, result = hold(raw.slice(date(2023, 11, 1), fall), table, first=date(2024, 1, 8), last=fall)
     assert trips == [(fall, "single_stock_loss")]
-    (latch,) = result.core_state.board.latches
+    (latch,) = result.core_state.guard.board.latches
     assert latch.detail == "HDFCBANK" and latch.used >= 0.08
