@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from brokers.port import ReportKind
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import Alert
-from daemon.messages import OrderReports, RiskAlerted, SessionClosed
+from daemon.messages import OrderReports, OrdersRefused, RiskAlerted, SessionClosed
 from daemon.state import State
 from risk import alerts
-from risk.reasons import Reason
+from risk.reasons import Reason, ReasonCode
 from risk.schema import RiskLimits
 
 
@@ -42,6 +42,7 @@ class Alarms:
         """Register the handlers."""
         bus.handle(OrderReports, self.on_reports)
         bus.handle(SessionClosed, self.on_session_closed)
+        bus.handle(OrdersRefused, self.on_refused)
 
     def on_reports(self, message: OrderReports, _: Envelope) -> list[Output] | None:
         """Tell of fills that slipped too far."""
@@ -57,12 +58,23 @@ class Alarms:
             )
         return warning(found, self.limits) or None
 
+    def on_refused(self, message: OrdersRefused, _: Envelope) -> list[Output] | None:
+        """Tell of refused orders: their plan was approved, so something does not fit. Orders that are only small do."""
+        lines = [f"{symbol} {why}" for symbol, why in message.refusals if not _only_small(why)]
+        return [Alert("warning", "orders.refused", f"{message.plan_id}: {'; '.join(lines)}")] if lines else None
+
     def on_session_closed(self, message: SessionClosed, _: Envelope) -> list[Output] | None:
         """Tell what the session adds: a streak of losses, a poor month, instruments that did not trade."""
         state = self.state
-        history = state.history.equity
+        closes = state.history.equity
         found: list[Reason] = []
-        if history and history[-1][0] == message.session:
-            found += alerts.after_session(state.history.returns, self.limits)
+        if closes and closes[-1][0] == message.session:
+            history = state.history
+            found += alerts.after_session(history.returns, history.losing_streak, self.limits)
+            found += alerts.news(state.concerns, state.told)
         found += alerts.without_volume(state.volume.shares(), self.limits)
         return warning(found, self.limits) or None
+
+
+def _only_small(why: str) -> bool:
+    return why.startswith(ReasonCode.ORDER_TOO_SMALL) and "; ORDER_" not in why

@@ -31,7 +31,7 @@ from daemon.messages import (
 from daemon.state import State
 from market.bar import BarBatch
 from risk.breakers import liquidation, model_loss
-from risk.breakers.board import UNKNOWN_EQUITY_DEADLINE_NS
+from risk.breakers.board import UNKNOWN_EQUITY_DEADLINE_NS, Trip
 from risk.reasons import Reason, ReasonCode
 from risk.schema import RiskLimits
 
@@ -62,6 +62,7 @@ class BreakerKeeper:
         for kind in _ASKED_AFTER:
             bus.handle(kind, self.judge)
         bus.handle(BreakerTripped, self.on_tripped)
+        bus.handle(DaemonStarted, self.on_started)
 
     def judge(self, _: Any, envelope: Envelope) -> list[Output] | None:
         """Return what is to be released, or else what has tripped; and keep the deadline of an unknown equity."""
@@ -80,18 +81,29 @@ class BreakerKeeper:
                     Alert("warning", "breaker.released", detail),
                 ]
         outputs: list[Output] = []
-        for verdict in (state.guard.data_health.verdict, state.guard.model_health.verdict):
-            if verdict.tripped and verdict.name not in board.latched:
-                name, used, limit = verdict.name, verdict.used, verdict.limit
-                outputs.append(BreakerTripped(name=name, used=used, limit=limit, detail=verdict.detail))
-        for trip in board.due(envelope.at_ns):
-            outputs.append(BreakerTripped(name=trip.name, used=trip.used, limit=trip.limit, detail=trip.detail))
+        pause = envelope.at_ns + board.pause_ns
+        found = [
+            Trip(verdict.name, envelope.at_ns, verdict.used, verdict.limit, verdict.detail, pause)
+            for verdict in (state.guard.data_health.verdict, state.guard.model_health.verdict)
+            if verdict.tripped and verdict.name not in board.latched
+        ]
+        for trip in (*found, *board.due(envelope.at_ns)):
+            outputs.append(
+                BreakerTripped(
+                    name=trip.name, used=trip.used, limit=trip.limit, detail=trip.detail, until_ns=trip.until_ns
+                )
+            )
         since = board.unknown_since_ns
         if since is not None and state.session is not None:
             due = ReadingDue(session=state.session)
             if since + UNKNOWN_EQUITY_DEADLINE_NS > envelope.at_ns:
                 outputs.append(SetTimer(_TIMER, since + UNKNOWN_EQUITY_DEADLINE_NS, due))
         return outputs or None
+
+    def on_started(self, _: DaemonStarted, envelope: Envelope) -> list[Output] | None:
+        """Ask again for a rollback that a kill kept from happening."""
+        due = self.state.guard.rollback_due
+        return [RollBack(due)] if due else None
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output]:
         """Tell people, and do what this breaker is for beyond pausing."""
@@ -108,9 +120,7 @@ class BreakerKeeper:
         return outputs
 
     def _roll_back(self, message: BreakerTripped) -> list[Output]:
-        model = self.state.guard.model
-        before = [version for version in self.state.guard.models if version and version != model]
-        back_to = before[-1] if before else ""
+        model, back_to = self.state.guard.model, self.state.guard.earlier_model()
         outputs: list[Output] = [RollbackDecided(model=model, back_to=back_to, used=message.used, limit=message.limit)]
         if back_to:
             outputs.append(RollBack(back_to))

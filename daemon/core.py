@@ -16,7 +16,7 @@ from daemon.agenda import Agenda
 from daemon.alarms import Alarms
 from daemon.breakers import BreakerKeeper
 from daemon.bus import Bus, Envelope
-from daemon.clock import Clock, session_day
+from daemon.clock import Clock
 from daemon.decision import Decider
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
@@ -27,6 +27,7 @@ from daemon.messages import (
     ComponentFailed,
     CorporateActionApplied,
     DaemonStarted,
+    DaemonStopped,
     Halted,
     HistoryLoaded,
     Lane,
@@ -102,7 +103,7 @@ def build_core(
     )
     decider = Decider(state, gate, settings, calendar)
     executor = Executor(state, gate, settings, calendar, decider)
-    edges = Edges(clock, outside, state, gate, lambda at_ns: executor.maker.priced_not_before(session_day(at_ns)))
+    edges = Edges(clock, outside, state, gate, executor.maker)
     journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
     operator = Operator(state, executor)
@@ -131,8 +132,13 @@ def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
         doubtful = core.state.view.doubtful(batch, believed_after=FAILURES_IN_A_ROW)
         if doubtful:
             detail = f"a price moved by more than {LARGEST_MOVE:.0%} since the last one; not believed yet"
+            said = dict(zip(batch.symbols, batch.close, strict=True))
             refused = BarsRejected(
-                session=batch.session, end_ns=batch.end_ns, symbols=doubtful, detail=detail, suspect=True
+                session=batch.session,
+                end_ns=batch.end_ns,
+                symbols=doubtful,
+                detail=detail,
+                prices=tuple([said[symbol] for symbol in doubtful]),
             )
             core.bus.post(Lane.MARKET, refused)
             batch = without(batch, doubtful)
@@ -176,3 +182,13 @@ def announce(
     for message in (*before, *([] if history is None else [history]), *after):
         bus.post(Lane.CONTROL, message)
     bus.post(Lane.CONTROL, OperatorCommand(verb="reconcile", uid=-1, reason="start"))
+
+
+def close_book(core: Core, reason: str) -> list[tuple[Any, Envelope]]:
+    """Write the last records of a process whose bus is paused: what was not sent after all, and why it ended.
+
+    An order that waited for its turn is on record as intended; without a word it would count as sent and unknown.
+    """
+    now = core.clock.now_ns()
+    last = [record for record in (core.edges.stop_sending(), DaemonStopped(reason=reason)) if record is not None]
+    return [(record, Envelope(core.journal.append(record, cause=0, at_ns=now), 0, now)) for record in last]

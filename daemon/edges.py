@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from brokers.orders import OrderState
 from brokers.port import Broker, Known, OrderReport, Read, ReportKind, Unknown
 from daemon.bus import Bus, Effect
-from daemon.clock import Clock
+from daemon.clock import Clock, session_day
 from daemon.effects import (
     Alert,
     AskStrategy,
@@ -29,6 +30,7 @@ from daemon.effects import (
 )
 from daemon.inference import StrategyHost
 from daemon.messages import AccountRead, ComponentFailed, Lane, ModelLoaded, OrderReports
+from daemon.order_making import OrderMaker
 from daemon.pacing import Pacer
 from daemon.state import State
 from risk.approval import ApprovedOrder
@@ -62,15 +64,14 @@ class Edges:
         outside: Outside,
         state: State,
         gate: Gate,
-        priced_not_before: Callable[[int], int],
+        maker: OrderMaker,
     ) -> None:
-        """`priced_not_before` says, for an instant, how old the prices of an approval may be then (both ns)."""
         self.clock = clock
         self.outside = outside
         self.state = state
         self.gate = gate
-        self._priced_not_before = priced_not_before
-        self.pacer = Pacer(clock, gate.limits, self._send_now)
+        self.maker = maker
+        self.pacer = Pacer(clock, gate.limits, self._send_now, self._sending_broke)
         self._bus: Bus | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,13 +133,14 @@ class Edges:
 
     def _send_now(self, orders: tuple[ApprovedOrder, ...]) -> None:
         """Take the last look at each order and send what may leave; the rest is reported as not sent, which is a fact."""
-        not_before = self._priced_not_before(self.clock.now_ns())
+        now = self.clock.now_ns()
+        not_before, closed = self.maker.priced_not_before(session_day(now)), self.maker.closed(now)
         leaving: list[ApprovedOrder] = []
         held: list[OrderReport] = []
         for order in orders:
-            why = self._held_back(order, not_before)
+            why = self._held_back(order, not_before, closed)
             if why:
-                held.append(OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why))
+                held.append(_not_sent(order, why))
             else:
                 leaving.append(order)
         if leaving:
@@ -146,17 +148,42 @@ class Edges:
         if held:
             self.on_reports(tuple(held))
 
-    def _held_back(self, order: ApprovedOrder, not_before: int) -> str:
-        """Return why an order may not leave now. A halt may have come while the record of an intent was on its way to disk."""
+    def _held_back(self, order: ApprovedOrder, not_before: int, closed: frozenset[str]) -> str:
+        """Return why an order may not leave now. Much may have happened while its record was on its way to disk, or while
+        it waited for its turn: a halt, a trip, a cancel, the end of its plan or of the session."""
         state = self.state
         if self.outside.engaged():
             return "the stop latch is engaged"
         if state.halts:
             return f"halted: {', '.join(sorted(state.halts))}"
-        if state.guard.board is not None and state.guard.board.latched and not order.leaves:
-            return f"breaker latched: {', '.join(state.guard.board.latched)}"
+        board = state.guard.board
+        if board is not None and board.latches and not order.leaves:
+            return f"breaker latched: {', '.join(board.latched)}"
+        intended = state.orders.get(order.tag)
+        if intended is None or intended.state is not OrderState.INTENDED:
+            return "it is not on record as intended" if intended is None else f"it is {intended.state}"
+        run = state.runs.get(order.plan_id)
+        if run is None or run.closed:
+            return "its plan is closed"
+        if order.symbol in closed:
+            return "the market is not in continuous trading"
         reason = self.gate.last_look(order, priced_not_before_ns=not_before)
         return "" if reason is None else reason.text
+
+    def _sending_broke(self, group: tuple[ApprovedOrder, ...], waiting: tuple[ApprovedOrder, ...]) -> None:
+        """The broker's client raised: nobody knows what became of the group, and what waited has not left."""
+        unknown = [
+            OrderReport(order.tag, order.symbol, order.side, ReportKind.UNKNOWN, detail="sending raised an error")
+            for order in group
+        ]
+        self.on_reports((*unknown, *(_not_sent(order, "sending before it broke") for order in waiting)))
+
+    def stop_sending(self) -> OrderReports | None:
+        """Send nothing more (shutdown); return what says so of the orders that waited for their turn, if any did."""
+        waiting = self.pacer.close()
+        if not waiting:
+            return None
+        return OrderReports(reports=tuple([_not_sent(order, "the process ended before its turn") for order in waiting]))
 
     def _roll_back(self, effect: RollBack) -> None:
         if self.outside.roll_back is None:
@@ -173,6 +200,9 @@ class Edges:
         self.outside.move_cash(effect)
 
     def _cancel(self, effect: CancelOrders) -> None:
+        withdrawn = self.pacer.withdraw(effect.tags)
+        if withdrawn:
+            self.on_reports(tuple([_not_sent(order, "cancelled before its turn") for order in withdrawn]))
         self.outside.broker.cancel(effect.tags)
 
     def _read(self, effect: ReadAccount) -> None:
@@ -231,3 +261,7 @@ class Edges:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _not_sent(order: ApprovedOrder, why: str) -> OrderReport:
+    return OrderReport(order.tag, order.symbol, order.side, ReportKind.NOT_SENT, detail=why)

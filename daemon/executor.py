@@ -41,6 +41,8 @@ from risk.approval import Side
 from risk.gate import Gate, Refusal
 
 _GRACE: Final = "grace"
+# What sells for safety is priced anew after this long, instead of resting above a market that falls.
+EXIT_MINUTES: Final = 5.0
 _APPROVAL: Final = "approval"
 _CANCELLABLE: Final = frozenset(
     {OrderState.SENT, OrderState.ACKNOWLEDGED, OrderState.PARTIALLY_FILLED, OrderState.INTENDED}
@@ -145,6 +147,8 @@ class Executor:
             proposals = [proposal for proposal in proposals if proposal.tag in kept]
         plan_id = run.plan.decision_id
         minutes = min(self.settings.execution.timeout_minutes, self.gate.limits.execution.order_timeout_minutes)
+        if run.plan.exit:
+            minutes = min(minutes, EXIT_MINUTES)
         deadline = envelope.at_ns + int(minutes * 60 * 10**9)
         outputs += [
             OrdersIntended(

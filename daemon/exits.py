@@ -1,9 +1,11 @@
 """Exits: selling everything under the gate's exit rules, when a liquidation is latched.
 
 An exit is a plan like any other: frozen, sealed by the gate, journaled, each order sent once. It sells what can be sold
-and buys nothing; a latched breaker does not hold it back, a person's stop does. What it could not sell is tried again a
-minute after it closed, and in the next session, until nothing is left or the latch is released. An approval alone does
-not end it: it says that trading may go on after the pause, not that the rest may be kept.
+and buys nothing; a latched breaker does not hold it back, any halt does. What it could not sell is tried again, a minute
+after a plan that sold something and later each time after one that did not, and in the next session, until nothing is
+left or the latch is released. An approval alone does not end it: it says that trading may go on after the pause, not that
+the rest may be kept. While data cannot be relied on (`data_health` latched) nothing is sold by it: a price that three bars
+in a row were refused for is no reason to sell all there is.
 """
 
 from __future__ import annotations
@@ -15,16 +17,28 @@ from daemon.bus import Bus, Envelope, Output
 from daemon.decision import Decider
 from daemon.effects import Alert, SetTimer
 from daemon.executor import Executor
-from daemon.messages import Decided, ExitDue, Move, Outcome, PlanClosed, Reconciled, Resumed, SessionOpened
+from daemon.messages import (
+    BreakerReleased,
+    Decided,
+    ExitDue,
+    Move,
+    Outcome,
+    PlanClosed,
+    Reconciled,
+    Resumed,
+    SessionOpened,
+)
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from risk.approval import ApprovedPlan
 from risk.breakers import liquidation
+from risk.breakers.health import DATA_HEALTH
 from risk.gate import Book, Gate
 
 # The opening minutes have the widest spreads; a plan that could not sell is tried again after this long.
 AFTER_OPEN_NS: Final = 5 * 60 * 10**9
 AGAIN_NS: Final = 60 * 10**9
+LONGEST_WAIT_NS: Final = 16 * AGAIN_NS
 _TIMER: Final = "exit"
 
 
@@ -39,6 +53,7 @@ class Exits:
         self.settings = settings
         self.decider = decider
         self.executor = executor
+        self._in_vain = 0  # plans in a row that sold nothing
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -47,11 +62,16 @@ class Exits:
         bus.handle(PlanClosed, self.on_plan_closed)
         bus.handle(Resumed, self.on_going_on)
         bus.handle(Reconciled, self.on_going_on)
+        bus.handle(BreakerReleased, self.on_going_on)
 
     def latched(self) -> bool:
         """Return whether everything is to be sold."""
         board = self.state.guard.board
         return board is not None and liquidation.NAME in board.latched
+
+    def _blind(self) -> bool:
+        board = self.state.guard.board
+        return board is not None and DATA_HEALTH in board.latched
 
     def _again(self, at_ns: int) -> list[Output]:
         session = self.state.session
@@ -64,15 +84,23 @@ class Exits:
             return None
         return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
 
-    def on_going_on(self, _: Resumed | Reconciled, envelope: Envelope) -> list[Output] | None:
-        """Go on after a person's stop was lifted, or after a restart."""
+    def on_going_on(self, _: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
+        """Go on after a halt was lifted, after a restart, or when data can be relied on again."""
         return self._again(envelope.at_ns + AGAIN_NS) if self.latched() and self.state.session_open else None
 
     def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
         """Look again after each plan: what it left, and what could not be sold before."""
         if not self.latched() or not self.state.session_open:
             return None
-        return self._again(envelope.at_ns + AGAIN_NS)
+        self._in_vain = 0 if message.traded else self._in_vain + 1
+        outputs = self._later(envelope)
+        if message.residuals:
+            left = ", ".join(f"{symbol} {-shares}" for symbol, shares in message.residuals.items())
+            outputs.append(Alert("error", "exit.unsold", f"{message.plan_id} left {left}; {message.why}".rstrip("; ")))
+        return outputs
+
+    def _later(self, envelope: Envelope) -> list[Output]:
+        return self._again(envelope.at_ns + min(AGAIN_NS << min(self._in_vain, 8), LONGEST_WAIT_NS))
 
     def on_due(self, message: ExitDue, envelope: Envelope) -> list[Output] | None:
         """Make the plan that sells what can be sold now."""
@@ -83,15 +111,21 @@ class Exits:
         if state.halts or not state.reconciled_clean or running:
             return None
         book = self.decider.book(envelope)
-        if book is None:
-            return self._again(envelope.at_ns + AGAIN_NS)
+        if book is None or self._blind():
+            self._in_vain += 1
+            return [
+                Alert("error", "exit.unsold", "no price can be relied on; it is tried again"),
+                *self._later(envelope),
+            ]
         held = self._held(book, envelope)
         if not held:
             return None  # nothing is left, or nothing can be sold before the next session
         free = dict(zip(book.symbols, book.tradable, strict=True))
         moves = [move for move in held if free[move.symbol]]
         if not moves:
-            return self._again(envelope.at_ns + AGAIN_NS)
+            self._in_vain += 1
+            names = ", ".join(move.symbol for move in held)
+            return [Alert("error", "exit.unsold", f"cannot be traded now: {names}"), *self._later(envelope)]
         sold = {move.symbol for move in moves}
         after = tuple(
             [0 if symbol in sold else shares for symbol, shares in zip(book.symbols, book.quantities, strict=True)]
@@ -101,7 +135,8 @@ class Exits:
         plan = self.gate.approve_plan(identity, book, after, leaves=True)
         if not isinstance(plan, ApprovedPlan):
             detail = "; ".join(reason.text for reason in plan.reasons)
-            return [Alert("error", "exit.refused", detail), *self._again(envelope.at_ns + AGAIN_NS)]
+            self._in_vain += 1
+            return [Alert("error", "exit.refused", detail), *self._later(envelope)]
         self.decider.keep(plan)
         return [
             Decided(

@@ -7,7 +7,15 @@ fold of that record changes a latch. So a recovery latches what was latched, wha
 from __future__ import annotations
 
 from daemon.bus import Envelope
-from daemon.messages import BreakerApproved, BreakerReleased, BreakerTripped, Decided, ModelLoaded, Outcome
+from daemon.messages import (
+    BreakerApproved,
+    BreakerReleased,
+    BreakerTripped,
+    Decided,
+    ModelLoaded,
+    Outcome,
+    RollbackDecided,
+)
 from daemon.view import MarketView
 from market.corporate_actions import CorporateAction
 from market.money import Paise
@@ -27,6 +35,9 @@ class Guard:
         self.data_health, self.model_health = Health.of(limits)
         # Model versions in the order in which they were taken over; the last one decides.
         self.models: list[str] = []
+        # Models that lost too much, and the version that is to replace the last of them (empty: nothing is pending).
+        self.thrown_out: set[str] = set()
+        self.rollback_due = ""
 
     @property
     def model(self) -> str:
@@ -42,10 +53,22 @@ class Guard:
         if self.board is not None:
             self.board = self.board.measure(reading)
 
+    def start_again(self, model: str, *, at_ns: int) -> None:
+        """A process has started: nobody waited for a known equity while there was none."""
+        self.activate(model)
+        if self.board is not None:
+            self.board = self.board.forget_waiting(at_ns)
+
+    def earlier_model(self) -> str:
+        """Return the newest model before the one that decides which was not thrown out; empty when there is none."""
+        before = [m for m in self.models if m and m != self.model and m not in self.thrown_out]
+        return before[-1] if before else ""
+
     def activate(self, model: str) -> None:
         """Note which model decides from here on; the same one again changes nothing."""
         if model != self.model or not self.models:
             self.models.append(model)
+            self.model_health = self.model_health.good()
         if self.board is not None:
             self.board = self.board.activate(model)
 
@@ -68,23 +91,33 @@ class Guard:
         """
         reason = message.reasons[0] if message.reasons else ""
         held = message.outcome is Outcome.HOLD and not reason.startswith("STRATEGY_HOLD")
-        refused = message.outcome is Outcome.REFUSED and any(why.startswith("TARGET_") for why in message.reasons)
+        impossible = [why for why in message.reasons if why.startswith("TARGET_")]
+        refused = message.outcome is Outcome.REFUSED and impossible
         if held or refused:
-            self.model_health = self.model_health.bad(reason)
+            self.model_health = self.model_health.bad(impossible[0] if refused else reason)
         elif message.outcome in (Outcome.APPROVED, Outcome.HOLD):
             self.model_health = self.model_health.good()
 
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
     def on_model(self, message: ModelLoaded, _: Envelope) -> None:
-        """Take over a model that was accepted."""
+        """Take over a model that was accepted; one that a person chooses again is given another chance."""
+        if message.version == self.rollback_due:
+            self.rollback_due = ""  # accepted or refused: it was answered
         if message.accepted:
+            if message.version != self.model:
+                self.thrown_out.discard(message.version)
             self.activate(message.version)
+
+    def on_rollback(self, message: RollbackDecided, _: Envelope) -> None:
+        """Note who was thrown out, and who is to come back."""
+        self.thrown_out.add(message.model)
+        self.rollback_due = message.back_to
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> None:
         """Latch."""
         if self.board is not None:
-            trip = Trip(message.name, envelope.at_ns, message.used, message.limit, message.detail)
+            trip = Trip(message.name, envelope.at_ns, message.used, message.limit, message.detail, message.until_ns)
             self.board = self.board.latch(trip)
 
     def on_approved(self, message: BreakerApproved, envelope: Envelope) -> None:

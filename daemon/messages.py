@@ -155,13 +155,16 @@ class ExitDue(_Message, frozen=True, kw_only=True):
 
 
 class BarsRejected(_Message, frozen=True, kw_only=True):
-    """A feed delivered bars that cannot be true, or (`suspect`) that are not believed yet; they go no further."""
+    """A feed delivered bars that cannot be true; they go no further.
+
+    `prices`: those of bars that may be true and are not believed yet, parallel to `symbols`.
+    """
 
     session: date
     end_ns: int
     symbols: tuple[str, ...]
     detail: str
-    suspect: bool = False
+    prices: tuple[float, ...] = ()
 
 
 class OperatorCommand(_Message, frozen=True, kw_only=True):
@@ -289,12 +292,13 @@ class PlanClosed(_Message, frozen=True, kw_only=True):
 
 
 class BreakerTripped(_Message, frozen=True, kw_only=True):
-    """A circuit breaker latched; only pause time and a human approval together clear it."""
+    """A circuit breaker latched; only pause time and a human approval together clear it. `until_ns` ends the pause."""
 
     name: str
     used: float
     limit: float
     detail: str = ""
+    until_ns: int = 0
 
 
 class BreakerApproved(_Message, frozen=True, kw_only=True):

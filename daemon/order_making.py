@@ -72,19 +72,25 @@ class OrderMaker:
         return made
 
     def frozen(self, run: PlanRun, book: Book) -> Book:
-        """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through."""
+        """Return the book at the plan's own prices: a plan that fits its limits does not stop fitting half way through.
+
+        Its equity follows cash that was moved since: what was taken out cannot be held in shares.
+        """
         prices, index = list(book.prices), self.state.view.index
         for move in run.plan.moves:
             prices[index[move.symbol]] = move.reference
-        return msgspec.structs.replace(book, prices=tuple(prices), equity=run.plan.equity)
+        moved = self.state.history.net_deposits - run.net_deposits
+        return msgspec.structs.replace(book, prices=tuple(prices), equity=Paise(run.plan.equity + moved))
 
     def proposals(self, run: PlanRun, moves: list[Move], side: Side, book: Book) -> list[ProposedOrder]:
         """Return the orders of these moves: purchases scaled to the room and the cash there is, large ones sliced."""
         execution = self.settings.execution
         session = run.plan.session
+        # What sells for safety is priced to trade, as far from the reference as an order may be.
+        collar = self.gate.limits.execution.cancel_if_slippage_exceeds
+        offset = collar if run.plan.exit else execution.limit_offset
         limits = [
-            limit_price(side, move.reference, offset=execution.limit_offset, tick=tick_size(move.reference, session))
-            for move in moves
+            limit_price(side, move.reference, offset=offset, tick=tick_size(move.reference, session)) for move in moves
         ]
         quantities = [abs(move.after - move.before) for move in moves]
         if side is Side.BUY:
@@ -93,7 +99,7 @@ class OrderMaker:
             cash = spendable(self.available_cash())
             quantities = affordable(quantities, limits, available=cash, rates=self.state.charges.on(session))
         fraction = min(execution.max_order_fraction, self.gate.limits.execution.max_order_size_percent)
-        biggest = Paise(int(min(run.plan.equity, book.equity) * fraction))
+        biggest = Paise(int(book.equity * fraction))
         plan_id = run.plan.decision_id
         proposals = []
         for move, quantity, limit in zip(moves, quantities, limits, strict=True):
@@ -113,10 +119,10 @@ class OrderMaker:
     def tradable(self, moves: list[Move], at_ns: int) -> list[Move]:
         """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
         unknown = {order.symbol for order in self.state.unknown_orders()}
-        closed = self._closed(at_ns)
+        closed = self.closed(at_ns)
         return [move for move in moves if move.symbol not in closed and move.symbol not in unknown]
 
-    def _closed(self, at_ns: int) -> frozenset[str]:
+    def closed(self, at_ns: int) -> frozenset[str]:
         """Return the symbols whose market is not in continuous trading."""
         shut = [
             kind for kind in self._kinds if self.calendar.phase(at_ns, derivatives=kind) is not MarketPhase.CONTINUOUS
@@ -130,11 +136,13 @@ class OrderMaker:
         state = self.state
         open_orders = state.open_orders()
         open_buys: dict[str, int] = {}
+        open_sells: dict[str, int] = {}
         sellable = state.account.quantities
         for order in open_orders:
             if order.side is Side.BUY:
                 open_buys[order.symbol] = open_buys.get(order.symbol, 0) + order.remaining
             else:
+                open_sells[order.symbol] = open_sells.get(order.symbol, 0) + order.remaining
                 sellable = {**sellable, order.symbol: sellable.get(order.symbol, 0) - order.remaining}
         return OrderContext(
             book=book,
@@ -143,8 +151,9 @@ class OrderMaker:
             priced_not_before_ns=self.priced_not_before(book.session),
             halted=bool(state.halts) or bool(state.guard.board is not None and state.guard.board.latched),
             open_buys=open_buys,
+            open_sells=open_sells,
             blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
-            closed=self._closed(book.at_ns),
+            closed=self.closed(book.at_ns),
             tags_used=state.orders.keys(),
             orders_today=state.orders_today,
         )

@@ -1,37 +1,42 @@
 """Pacing: orders leave no faster than `execution.max_orders_per_second`; the rest waits its turn, none is dropped.
 
 A sliding second, kept by the edge that sends. Each group passes the last look when its turn comes, so a stop also holds
-back what was waiting.
+back what was waiting. What is cancelled while it waits, and what still waits when sending breaks or the process ends, has
+provably not left: it comes back as such.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from daemon.clock import Clock
 from risk.approval import ApprovedOrder
 from risk.schema import RiskLimits
 
-
-class Send(Protocol):
-    """Sends orders now, or says why they may not leave."""
-
-    def __call__(self, orders: tuple[ApprovedOrder, ...]) -> None: ...
+Orders = tuple[ApprovedOrder, ...]
+# A hair later than the second: floats must not let one order too many share it.
+_SECOND: Final = 1.000001
 
 
 class Pacer:
-    """A queue in front of the broker."""
+    """A queue in front of the broker. `send` sends a group now; `broken` hears (its group, what waited) when it raises."""
 
-    def __init__(self, clock: Clock, limits: RiskLimits, send: Send) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        limits: RiskLimits,
+        send: Callable[[Orders], None],
+        broken: Callable[[Orders, Orders], None],
+    ) -> None:
         self._clock = clock
         self._per_second = limits.execution.max_orders_per_second
         self._send = send
+        self._broken = broken
         self._sent: deque[float] = deque()
         self._waiting: deque[ApprovedOrder] = deque()
-        self._timer: object | None = None
-        self._cancel: Callable[[], None] = lambda: None
+        self._timer: Callable[[], None] | None = None  # cancels it
 
     @property
     def waiting(self) -> int:
@@ -44,6 +49,13 @@ class Pacer:
         if self._timer is None:
             self._turn()
 
+    def withdraw(self, tags: Collection[str]) -> Orders:
+        """Take orders out of the queue; return those that were in it."""
+        found = tuple([order for order in self._waiting if order.tag in tags])
+        if found:
+            self._waiting = deque([order for order in self._waiting if order.tag not in tags])
+        return found
+
     def _turn(self) -> None:
         self._timer = None
         now = self._clock.loop.time()
@@ -53,14 +65,19 @@ class Pacer:
         if count > 0:
             group = tuple([self._waiting.popleft() for _ in range(count)])
             self._sent.extend([now] * count)
-            self._send(group)
+            try:
+                self._send(group)
+            except Exception:
+                self._broken(group, self.close())
+                raise
         if self._waiting:
-            # A hair later than the second: floats must not let the eleventh order share it.
-            timer = self._clock.loop.call_at(self._sent[0] + 1.000001, self._turn)
-            self._timer, self._cancel = timer, timer.cancel
+            self._timer = self._clock.loop.call_at(self._sent[0] + _SECOND, self._turn).cancel
 
-    def close(self) -> None:
-        """Forget what waits; it was never sent."""
-        self._cancel()
-        self._timer = None
+    def close(self) -> Orders:
+        """Forget what waits, and return it: it was never sent."""
+        if self._timer is not None:
+            self._timer()
+            self._timer = None
+        left = tuple(self._waiting)
         self._waiting.clear()
+        return left

@@ -51,6 +51,9 @@ def sentence(message: Any) -> str:
 def _decided(message: Decided) -> str:
     if message.outcome is not Outcome.APPROVED:
         return f"{message.decision_id} {_OUTCOMES[message.outcome]}: {'; '.join(message.reasons)}"
+    if message.exit:
+        sold = ", ".join(f"{move.symbol} {move.before - move.after}" for move in message.moves)
+        return f"{message.decision_id} sells for safety: {sold}; {'; '.join(message.reasons)}"
     moves = ", ".join(f"{move.symbol} {move.after - move.before:+d}" for move in message.moves) or "nothing to trade"
     changed = ", ".join(f"{name} moved {amount:.1%}" for name, amount in message.moved.items())
     relaxed = ", ".join(f"{name} gave way to {bound:.1%}" for name, bound in message.relaxed.items())

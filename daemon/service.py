@@ -21,10 +21,9 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS, BookChanges
-from daemon.bus import Envelope
 from daemon.clock import IST, Clock, ist, session_day
 from daemon.control import Control, may_stop
-from daemon.core import Core, announce, build_core, take_bars
+from daemon.core import Core, announce, build_core, close_book, take_bars
 from daemon.edges import Outside
 from daemon.effects import Alert, MoveCash
 from daemon.inference import StrategyHost
@@ -34,7 +33,6 @@ from daemon.logs import RecordLog
 from daemon.messages import (
     BarsRejected,
     ComponentFailed,
-    DaemonStopped,
     HistoryLoaded,
     Lane,
     ModelLoaded,
@@ -388,13 +386,10 @@ class _Running:
         core, bus = self.core, self.core.bus
         driver.stop()
         bus.pause()
-        # Orders that wait for their turn are on record as well.
-        await self._until(
-            lambda: bus.effects_done() and not core.edges.pacer.waiting, SHUTDOWN_STAGES["finish what was recorded"]
-        )
+        await self._until(bus.effects_done, SHUTDOWN_STAGES["finish what was recorded"])
         if core.journal.failure is None and bus.failed is None:
-            last, now = DaemonStopped(reason=self.reason), self.clock.now_ns()
-            self.log.record(last, Envelope(core.journal.append(last, cause=0, at_ns=now), 0, now))
+            for record, envelope in close_book(core, self.reason):
+                self.log.record(record, envelope)
         await asyncio.to_thread(core.journal.close)
         await core.edges.close()
         await control.close()

@@ -43,6 +43,7 @@ from daemon.messages import (
     Reconciled,
     Resumed,
     ResumePrepared,
+    RollbackDecided,
     SessionClosed,
     SessionOpened,
 )
@@ -52,10 +53,11 @@ from market.bar import BarBatch
 from market.corporate_actions import CorporateAction, on_new_basis
 from market.errors import BadInput
 from market.money import Paise
-from risk.alerts import slippage
+from risk.alerts import concerns, slippage
 from risk.approval import Side
 from risk.breakers.base import PositionReading, Reading
 from risk.exposure import Pending, worst_equity
+from risk.reasons import Reason
 from risk.schema import RiskLimits
 
 CONTRADICTION: Final = "BROKER_CONTRADICTION"
@@ -74,6 +76,7 @@ class PlanRun:
     """A plan on its way: which phase it is in and which orders belong to it."""
 
     plan: Decided
+    net_deposits: Paise  # of the account when the plan was made
     phase: Phase = Phase.SELLS
     tags: dict[Phase, list[str]] = field(default_factory=dict)
     deadline_ns: int = 0
@@ -101,6 +104,10 @@ class State:
         self.account = Account(Paise(0), charges)
         self.guard = Guard(limits, self.view)
         self.history = UnitHistory()
+        # What is to be said of the book at the last close, and what was at the one before.
+        self.concerns: tuple[Reason, ...] = ()
+        self.told: tuple[Reason, ...] = ()
+        self._limits = limits
         self.orders: dict[str, Order] = {}
         # Those of them that may still fill: what every question about exposure is asked of.
         self.live: dict[str, Order] = {}
@@ -148,6 +155,7 @@ class State:
         bus.reduce(BreakerTripped, self.guard.on_tripped)
         bus.reduce(BreakerApproved, self.guard.on_approved)
         bus.reduce(BreakerReleased, self.guard.on_released)
+        bus.reduce(RollbackDecided, self.guard.on_rollback)
         bus.reduce(PlanApproved, lambda message, _: self.plan_approvals.add(message.plan_id))
         bus.reduce(Reconciled, self.on_reconciled)
         bus.reduce(Halted, self.on_halted)
@@ -208,7 +216,7 @@ class State:
 
     # ---- fold steps --------------------------------------------------------------------------------------------------
 
-    def on_started(self, message: DaemonStarted, _: Envelope) -> None:
+    def on_started(self, message: DaemonStarted, envelope: Envelope) -> None:
         if message.symbols != self.symbols:
             # Rows of closes and weights are by position: folded into another order they would be other shares' numbers.
             raise BadInput(
@@ -219,7 +227,7 @@ class State:
             self.opening_cash = self.history.opening = message.opening_cash
             self.account = Account(message.opening_cash, self.charges)
             self.guard.start(message.opening_cash)
-        self.guard.activate(message.model)
+        self.guard.start_again(message.model, at_ns=envelope.at_ns)
         # Whatever was true of the broker before is no longer known to be.
         self.reconciled_clean = False
 
@@ -277,15 +285,15 @@ class State:
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> None:
         if self.actions and batch.session < self.actions[-1].ex_date:
             batch = on_new_basis(batch, self.actions)  # late bars of a session before an ex date
-        self.view.observe(batch)
-        self.volume.count(batch)
-        if self.view.refused:
-            self.view.believe(batch.symbols)
-            self.guard.count_refused("")
+        if self.view.observe(batch):
+            self.volume.count(batch)
+            if self.view.refused:
+                self.view.believe(batch.symbols)
+                self.guard.count_refused("")
         self._observe(envelope)
 
     def on_bars_rejected(self, message: BarsRejected, envelope: Envelope) -> None:
-        self.view.refuse(message.symbols, suspect=message.suspect)
+        self.view.refuse(message.symbols, message.prices, message.end_ns)
         self.guard.count_refused(message.detail)
         self._observe(envelope)
 
@@ -298,6 +306,8 @@ class State:
         if self.history.unread:
             self._observe(envelope)
         self.history.close(message.session, equity)
+        self.told = self.concerns
+        self.concerns = concerns(self.symbols, self.weights(), self._limits)
 
     def _observe(self, envelope: Envelope) -> None:
         if self.guard.board is None or self.session is None:
@@ -335,7 +345,7 @@ class State:
         if not message.exit:
             self.guard.judge_model(message)
         if message.outcome is Outcome.APPROVED and message.moves:
-            self.runs[message.decision_id] = PlanRun(message)
+            self.runs[message.decision_id] = PlanRun(message, self.history.net_deposits)
             for move in message.moves:
                 self._reference[message.decision_id, move.symbol] = move.reference
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.clock import ist
 from daemon.state import State
 from market.money import to_rupees
-from risk.alerts import losing_streak, monthly_sharpe
+from risk.alerts import monthly_sharpe
+from risk.breakers.base import Verdict
 from risk.breakers.liquidation import NAME as LIQUIDATION
 from risk.margins import Margin, at_least, at_most, position_margins
 from risk.schema import RiskLimits
@@ -82,7 +83,7 @@ def limit_rows(state: State, limits: RiskLimits) -> list[dict[str, Any]]:
         )
         rows += _execution(state, limits, equity)
     rows.append(at_most("max_orders_per_day", state.orders_today, limits.execution.max_orders_per_day))
-    rows.append(at_most("negative_days", losing_streak(state.history.returns), limits.alerts.negative_days_threshold))
+    rows.append(at_most("negative_days", state.history.losing_streak, limits.alerts.negative_days_threshold))
     empty = {symbol: without / count for symbol, (count, without) in state.volume.shares().items()}
     emptiest = max(empty, key=empty.__getitem__, default="")
     rows.append(at_most("zero_volume", empty.get(emptiest, 0.0), limits.alerts.zero_volume_threshold, emptiest))
@@ -136,22 +137,19 @@ def breaker_rows(state: State, now_ns: int) -> list[dict[str, Any]]:
     if board is None:
         return []
     latches = {latch.name: latch for latch in board.latches}
-    verdicts = [*board.verdicts, state.guard.data_health.verdict, state.guard.model_health.verdict]
-    rows: list[dict[str, Any]] = [
-        {
-            "name": verdict.name,
-            "state": "ready",
-            "used": verdict.used,
-            "limit": verdict.limit,
-            "since": None,
-            "until": None,
-            "detail": verdict.detail,
-        }
-        for verdict in verdicts
-        if verdict.name not in latches
-    ]
+    named = {verdict.name: verdict for verdict in board.verdicts}
+    rows: list[dict[str, Any]] = []
+    for breaker in board.breakers:
+        name = str(breaker.__struct_config__.tag)
+        verdict = named.get(name)  # none before the first reading
+        if name not in latches:
+            rows.append(_ready(name, verdict))
+    for health in (state.guard.data_health, state.guard.model_health):
+        if health.name not in latches:
+            watched = health.watched
+            rows.append(_ready(health.name, health.verdict if watched else None, "ready" if watched else "off"))
     for latch in latches.values():
-        until = latch.tripped_at_ns + board.pause_ns
+        until = board.paused_until(latch)
         rows.append(
             {
                 "name": latch.name,
@@ -165,18 +163,20 @@ def breaker_rows(state: State, now_ns: int) -> list[dict[str, Any]]:
             }
         )
     if not any(row["name"] == LIQUIDATION for row in rows):
-        rows.append(
-            {
-                "name": LIQUIDATION,
-                "state": "off",
-                "used": None,
-                "limit": None,
-                "since": None,
-                "until": None,
-                "detail": "",
-            }
-        )
+        rows.append(_ready(LIQUIDATION, None, state="off"))
     return rows
+
+
+def _ready(name: str, verdict: Verdict | None, state: str = "ready") -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "used": None if verdict is None else verdict.used,
+        "limit": None if verdict is None else verdict.limit,
+        "since": None,
+        "until": None,
+        "detail": "" if verdict is None else verdict.detail,
+    }
 
 
 def _pause(approved: bool, detail: str, hours: float) -> str:

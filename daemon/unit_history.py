@@ -23,6 +23,7 @@ class UnitHistory:
         self.equity: list[tuple[date, Paise]] = []
         self.units: list[float] = []
         self.returns: list[float] = []
+        self.losing_streak = 0  # sessions in a row, to the last one, that ended with a loss
         self.net_deposits: Paise = Paise(0)
         self.moves: list[CashMoved] = []
         self._factor = 1.0  # value of a unit / equity
@@ -65,5 +66,7 @@ class UnitHistory:
         self.units.append(equity * self._factor)
         self._paid_in = Paise(0)
         if before:
-            self.returns.append(self.units[-1] / before - 1.0)
+            earned = self.units[-1] / before - 1.0
+            self.losing_streak = self.losing_streak + 1 if earned < 0.0 else 0
+            self.returns.append(earned)
             del self.returns[:-_RETURNS]

@@ -65,6 +65,22 @@ def without(batch: BarBatch, wrong: tuple[str, ...]) -> BarBatch | None:
     )
 
 
+class Doubt(msgspec.Struct, frozen=True, gc=False):
+    """A price that is not believed yet: the last of `count` bars, one after the other, that said about the same."""
+
+    price: float
+    end_ns: int
+    count: int
+
+    def agrees(self, price: float, end_ns: int) -> bool:
+        """Whether a later bar says about the same."""
+        return end_ns > self.end_ns and not _far(price, self.price)
+
+
+def _far(price: float, other: float) -> bool:
+    return abs(price / other - 1.0) > LARGEST_MOVE
+
+
 class MarketView:
     """Last prices and daily closes of the universe, in its order."""
 
@@ -75,9 +91,9 @@ class MarketView:
         self.last: list[float] = [0.0] * n
         self.last_session: list[date] = [date.min] * n
         self.last_end_ns = 0
-        # Symbol -> how many of its last bars, without a break, were refused; and those whose price is in doubt.
+        # Symbol -> how many of its last bars, without a break, were refused; and what is said of a price in doubt.
         self.refused: dict[str, int] = {}
-        self.suspect: set[str] = set()
+        self.suspect: dict[str, Doubt] = {}
         self._prices: list[Paise] | None = None
         self._closes: NDArray[np.float64] = np.empty((_GROWTH, n))
         self._rows = 0
@@ -114,31 +130,39 @@ class MarketView:
     def doubtful(self, batch: BarBatch, *, believed_after: int) -> tuple[str, ...]:
         """Return the symbols whose price has moved by more than half since the last one and is not believed yet.
 
-        Such a move is a wrong bar far more often than news. After `believed_after` refusals in a row it is the news.
+        Such a move is a wrong bar far more often than news. It is news when `believed_after` bars, one after the other
+        and close to each other, have said the same.
         """
         found: list[str] = []
         for symbol, close in zip(batch.symbols, batch.close, strict=True):
             i = self.index.get(symbol)
-            if i is None or not (last := self.last[i]):
+            if i is None or not (last := self.last[i]) or not _far(close, last):
                 continue
-            if abs(close / last - 1.0) > LARGEST_MOVE and self.refused.get(symbol, 0) < believed_after:
+            doubt = self.suspect.get(symbol)
+            agreed = doubt is not None and doubt.count >= believed_after and doubt.agrees(close, batch.end_ns)
+            if not agreed:
                 found.append(symbol)
         return tuple(found)
 
-    def refuse(self, symbols: tuple[str, ...], *, suspect: bool) -> None:
-        """Count refused bars; a suspect price is in doubt until a bar of it is taken."""
-        for symbol in symbols:
-            if symbol in self.index:
-                self.refused[symbol] = self.refused.get(symbol, 0) + 1
-                if suspect:
-                    self.suspect.add(symbol)
-                    self._prices = None  # what was valued at the last prices is not known any more
+    def refuse(self, symbols: tuple[str, ...], prices: tuple[float, ...], end_ns: int) -> None:
+        """Count refused bars; with `prices` they are in doubt, until a bar of the symbol is taken."""
+        for i, symbol in enumerate(symbols):
+            if symbol not in self.index:
+                continue
+            doubt = self.suspect.get(symbol)
+            if prices and doubt is not None and end_ns <= doubt.end_ns:
+                continue  # the same bar again says nothing new
+            self.refused[symbol] = self.refused.get(symbol, 0) + 1
+            if prices:
+                count = doubt.count + 1 if doubt is not None and doubt.agrees(prices[i], end_ns) else 1
+                self.suspect[symbol] = Doubt(prices[i], end_ns, count)
+                self._prices = None  # what was valued at the last prices is not known any more
 
     def believe(self, symbols: tuple[str, ...]) -> None:
         """Forget what was refused of these symbols: a bar of them was taken."""
         for symbol in symbols:
             self.refused.pop(symbol, None)
-            self.suspect.discard(symbol)
+            self.suspect.pop(symbol, None)
         self._prices = None
 
     def load(self, message: HistoryLoaded) -> None:
@@ -156,21 +180,25 @@ class MarketView:
             self.last_end_ns = message.end_ns
             self._prices = None
 
-    def observe(self, batch: BarBatch) -> None:
-        """Take a batch of complete bars; an older batch than the last is ignored (late data never rewrites a price)."""
+    def observe(self, batch: BarBatch) -> bool:
+        """Take a batch of complete bars; an older batch than the last is ignored (late data never rewrites a price).
+
+        Return whether it was taken.
+        """
         if batch.end_ns < self.last_end_ns:
-            return
+            return False
         self.last_end_ns = batch.end_ns
         self._prices = None
         if batch.symbols == self.symbols:
             self.last = list(batch.close)
             self.last_session = [batch.session] * len(self.symbols)
-            return
+            return True
         for symbol, close in zip(batch.symbols, batch.close, strict=True):
             i = self.index.get(symbol)
             if i is not None:
                 self.last[i] = close
                 self.last_session[i] = batch.session
+        return True
 
     def apply_action(self, symbol: str, factor: float) -> None:
         """Put a symbol's prices on the basis after a split or a bonus issue: no return is made or lost by it."""

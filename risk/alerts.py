@@ -19,21 +19,13 @@ ENFORCES: Final = (
     "alerts.negative_days_threshold",
     "alerts.low_sharpe_threshold",
     "alerts.zero_volume_threshold",
+    "circuit_breakers.max_single_position_percent",
+    "circuit_breakers.min_positions_count",
     "execution.max_acceptable_slippage",
 )
 # A month of sessions, and the sessions of a year that its Sharpe ratio is scaled to.
 MONTH: Final = 21
 YEAR: Final = 252
-
-
-def losing_streak(returns: Sequence[float]) -> int:
-    """Return how many of the last sessions, without a break, ended with a loss."""
-    count = 0
-    for value in reversed(returns):
-        if value >= 0.0:
-            break
-        count += 1
-    return count
 
 
 def monthly_sharpe(returns: Sequence[float]) -> float | None:
@@ -49,10 +41,13 @@ def monthly_sharpe(returns: Sequence[float]) -> float | None:
     return mean / sqrt(variance) * sqrt(YEAR) if variance > 1e-18 else None
 
 
-def after_session(returns: Sequence[float], limits: RiskLimits) -> tuple[Reason, ...]:
-    """Return what the end of a session adds to the account's record; the last of `returns` is its own."""
+def after_session(returns: Sequence[float], streak: int, limits: RiskLimits) -> tuple[Reason, ...]:
+    """Return what the end of a session adds to the account's record.
+
+    The last of `returns` is its own; `streak` is how many sessions in a row, with it, ended with a loss.
+    """
     found: list[Reason] = []
-    streak, threshold = losing_streak(returns), limits.alerts.negative_days_threshold
+    threshold = limits.alerts.negative_days_threshold
     if streak and streak % threshold == 0:
         found.append(Reason(ReasonCode.ALERT_NEGATIVE_DAYS, value=streak, limit=threshold))
     least = limits.alerts.low_sharpe_threshold
@@ -62,6 +57,27 @@ def after_session(returns: Sequence[float], limits: RiskLimits) -> tuple[Reason,
         if before is None or before >= least:
             found.append(Reason(ReasonCode.ALERT_LOW_SHARPE, value=sharpe, limit=least))
     return tuple(found)
+
+
+def concerns(symbols: Sequence[str], weights: Sequence[float], limits: RiskLimits) -> tuple[Reason, ...]:
+    """Return what is to be said of a book [n] that is held: positions that are too large, and too few of them."""
+    breakers = limits.circuit_breakers
+    largest = breakers.max_single_position_percent / 100.0
+    found = [
+        Reason(ReasonCode.ALERT_SINGLE_POSITION, symbol, weight, largest)
+        for symbol, weight in zip(symbols, weights, strict=True)
+        if weight > largest + 1e-9
+    ]
+    count = sum(1 for weight in weights if weight > 0.0)
+    if count < breakers.min_positions_count:
+        found.append(Reason(ReasonCode.ALERT_FEW_POSITIONS, value=count, limit=breakers.min_positions_count))
+    return tuple(found)
+
+
+def news(now: Sequence[Reason], before: Sequence[Reason]) -> tuple[Reason, ...]:
+    """Return the concerns of now that were none before, by code and instrument."""
+    known = {(reason.code, reason.symbol) for reason in before}
+    return tuple([reason for reason in now if (reason.code, reason.symbol) not in known])
 
 
 def without_volume(bars: Mapping[str, tuple[int, int]], limits: RiskLimits) -> tuple[Reason, ...]:

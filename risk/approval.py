@@ -42,7 +42,7 @@ class ApprovedOrder(msgspec.Struct, frozen=True, gc=False):
     """An order that the gate approved. Mint it with `risk.gate`; nothing else can make one that verifies.
 
     `limits_version` is the hash of the limits and `priced_at_ns` the end of the bar that its checks rest on, so that an
-    approval is stale when either has moved on. `leaves`: it belongs to an exit and may go out despite a halt.
+    approval is stale when either has moved on. `leaves`: it belongs to an exit and may go out despite a latched breaker.
     """
 
     tag: str
@@ -61,7 +61,7 @@ class ApprovedPlan(msgspec.Struct, frozen=True):
     """Whole-share quantities that the gate approved, from `before` to `after`; tuples run parallel to `symbols`.
 
     `prices` (paise) and `equity` are what it was judged on. An `exit` sells and buys nothing; it may leave despite a
-    halt. Orders are reviewed under a plan and never beyond it.
+    latched breaker. Orders are reviewed under a plan and never beyond it, in its session only.
     """
 
     plan_id: str

@@ -39,8 +39,6 @@ __all__ = ["Book", "Gate", "OrderContext", "Refusal", "RefusedOrder", "TargetApp
 ENFORCES: Final = (
     "alerts.large_trade_threshold",
     "alerts.large_weight_change",
-    "circuit_breakers.max_single_position_percent",
-    "circuit_breakers.min_positions_count",
 )
 
 # A float32 policy's weights may add up to a little more than 1.
@@ -107,8 +105,6 @@ class Gate:
         self._alerts = (
             limits.alerts.large_weight_change + _ROUNDING,
             limits.alerts.large_trade_threshold + _ROUNDING,
-            limits.circuit_breakers.max_single_position_percent / 100.0 + _ROUNDING,
-            limits.circuit_breakers.min_positions_count,
         )
 
     @property
@@ -119,7 +115,7 @@ class Gate:
     def review_targets(
         self, target: Sequence[float], book: Book, *, latched: Sequence[str]
     ) -> TargetApproval | Refusal:
-        """Return the approved weights for `target` [n], or why there are none. Never raises for what it is given.
+        """Return the approved weights for `target` [n], or why there are none. Never raises, whatever the floats are.
 
         `latched` are the names of breakers that hold trading back (`BreakerBoard.latched`).
         """
@@ -177,7 +173,7 @@ class Gate:
         """Seal the plan that takes the book to `after` [n] whole shares, or say why it may not be carried out.
 
         Purchases are judged by what they lead to, at the worse end of what is not known; a sale always reduces risk and
-        is judged by its shares alone. `leaves`: an exit, which buys nothing and may leave despite a halt.
+        is judged by its shares alone. `leaves`: an exit, which buys nothing and may leave despite a latched breaker.
         """
         reasons = self._against_plan(book, after, leaves)
         if reasons:
@@ -207,7 +203,7 @@ class Gate:
         if not orders:
             return approved, refused
         book = context.book
-        against = self._against_approval(plan, context.priced_not_before_ns)
+        against = self._against_approval(plan, context)
         if book.equity <= 0:
             against = (*against, Reason(ReasonCode.BOOK_NO_EQUITY, value=book.equity / 100.0, limit=0.0))
         if against:
@@ -238,10 +234,13 @@ class Gate:
             return Reason(ReasonCode.PLAN_PRICE_STALE, symbol, late, 0.0, "seconds too old")
         return None
 
-    def _against_approval(self, plan: object, priced_not_before_ns: int) -> tuple[Reason, ...]:
+    def _against_approval(self, plan: object, context: OrderContext) -> tuple[Reason, ...]:
         if not isinstance(plan, ApprovedPlan) or not is_approved_plan(plan):
             return (Reason(ReasonCode.PLAN_NOT_APPROVED),)
-        stale = self._stale(plan, priced_not_before_ns, "")
+        if plan.session != context.book.session:
+            detail = f"of {plan.session}, this is {context.book.session}"
+            return (Reason(ReasonCode.PLAN_SESSION_OVER, detail=detail),)
+        stale = self._stale(plan, context.priced_not_before_ns, "")
         return () if stale is None else (stale,)
 
     def _against_plan(self, book: Book, after: Sequence[int], leaves: bool) -> list[Reason]:
@@ -301,20 +300,13 @@ class Gate:
     def _notices(
         self, requested: Sequence[float], current: Sequence[float], result: Projection, symbols: Sequence[str]
     ) -> tuple[Reason, ...]:
-        change, trade, single, fewest = self._alerts
+        change, trade = self._alerts
         reasons = [Reason(_MOVED[name], value=amount) for name, amount in result.moved.items()]
         for name, bound in result.relaxed.items():
             reasons.append(Reason(_RELAXED[name], value=bound))
-        positions = 0
         for symbol, asked, held, weight in zip(symbols, requested, current, result.weights, strict=True):
-            if weight > 0.0:
-                positions += 1
             if abs(asked - held) > change:
                 reasons.append(Reason(ReasonCode.ALERT_LARGE_WEIGHT_CHANGE, symbol, asked - held, change - _ROUNDING))
             if abs(weight - held) > trade:
                 reasons.append(Reason(ReasonCode.ALERT_LARGE_TRADE, symbol, weight - held, trade - _ROUNDING))
-            if held > single or weight > single:
-                reasons.append(Reason(ReasonCode.ALERT_SINGLE_POSITION, symbol, max(held, weight), single - _ROUNDING))
-        if positions < fewest:
-            reasons.append(Reason(ReasonCode.ALERT_FEW_POSITIONS, value=positions, limit=fewest))
         return tuple(reasons)

@@ -69,13 +69,13 @@ class OrderContext(msgspec.Struct, frozen=True):
     """What the account looks like when orders are about to be sent.
 
     `available`: cash that may be spent now, net of open buy orders. `sellable`: symbol -> shares that may be sold
-    now, net of open sell orders; a symbol that is absent has none. `open_buys`: symbol -> shares in open or unknown
-    buy orders. `blocked`: symbols with an order whose outcome is unknown. `closed`: symbols whose market is not in
+    now, net of open sell orders; a symbol that is absent has none. `open_buys`, `open_sells`: symbol -> shares in open or
+    unknown orders. `blocked`: symbols with an order whose outcome is unknown. `closed`: symbols whose market is not in
     continuous trading. `ticks`, `lots`, `bands`: symbol -> price step, lot, (lowest, highest) price from the broker's
     list of the day (absent: the exchange's table, 1, and none). `priced_not_before_ns`: reference prices from before
     are stale; the daemon takes it from the calendar. `halted`: the stop latch, a latched breaker, or anything else
-    that stops trading; only the sales of an exit may leave despite it. `orders_today`: how many orders of this session
-    there are already.
+    that stops trading; only the sales of an exit are approved despite it. `orders_today`: how many orders of this
+    session there are already.
     """
 
     book: Book
@@ -84,6 +84,7 @@ class OrderContext(msgspec.Struct, frozen=True):
     priced_not_before_ns: int
     halted: bool
     open_buys: Mapping[str, int] = {}
+    open_sells: Mapping[str, int] = {}
     blocked: Collection[str] = frozenset()
     closed: Collection[str] = frozenset()
     tags_used: Collection[str] = frozenset()
@@ -169,10 +170,11 @@ class Batch:
 
     def _left(self, plan: ApprovedPlan) -> dict[str, int]:
         """Return the signed shares that the plan has left to trade: what is held and what is on its way is done."""
-        book, opened = self._context.book, self._context.open_buys
+        context = self._context
+        book, bought, sold = context.book, context.open_buys, context.open_sells
         held = dict(zip(book.symbols, book.quantities, strict=True))
         return {
-            symbol: after - held.get(symbol, 0) - opened.get(symbol, 0)
+            symbol: after - held.get(symbol, 0) - bought.get(symbol, 0) + sold.get(symbol, 0)
             for symbol, before, after in zip(plan.symbols, plan.before, plan.after, strict=True)
             if after != before
         }
@@ -189,7 +191,8 @@ class Batch:
             reasons.append(Reason(code.ORDER_HALTED, symbol))
         if self._plan_id is not None and order.plan_id != self._plan_id:
             reasons.append(Reason(code.PLAN_OTHER, symbol, detail=order.plan_id[:60]))
-        if self._orders >= rules.max_orders:
+        # A count must not keep what sells for safety.
+        if self._orders >= rules.max_orders and not self._exit:
             reasons.append(Reason(code.ORDER_DAILY_COUNT, symbol, self._orders + 1, rules.max_orders))
         tag = order.tag
         if not (len(tag) <= TAG_LENGTH and tag.isalnum() and tag.isascii()):
@@ -226,8 +229,8 @@ class Batch:
             reasons.append(Reason(code.ORDER_TICK, symbol, limit / 100.0, tick / 100.0))
 
         value = quantity * limit
-        # A single lot cannot be sliced, so it may always be sold.
-        if value > self._max_order and (buying or quantity > lot):
+        # A single lot cannot be sliced, and large trades are sliced, not dropped; the largest weight still bounds it.
+        if value > self._max_order and quantity > lot:
             reasons.append(Reason(code.ORDER_TOO_LARGE, symbol, value / book.equity, rules.max_order))
         if value < rules.min_value and (buying or not self._is_exit(i, quantity)):
             reasons.append(Reason(code.ORDER_TOO_SMALL, symbol, value / 100.0, rules.min_value / 100.0))

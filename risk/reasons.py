@@ -49,6 +49,7 @@ class ReasonCode(StrEnum):
     PLAN_LIMITS_CHANGED = "PLAN_LIMITS_CHANGED"
     PLAN_PRICE_STALE = "PLAN_PRICE_STALE"
     PLAN_OTHER = "PLAN_OTHER"
+    PLAN_SESSION_OVER = "PLAN_SESSION_OVER"
     PLAN_MAX_WEIGHT = "PLAN_MAX_WEIGHT"
     PLAN_CASH_RESERVE = "PLAN_CASH_RESERVE"
     PLAN_TURNOVER = "PLAN_TURNOVER"
@@ -111,11 +112,12 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.PLAN_LIMITS_CHANGED: "the plan or order was approved under other limits than those in force",
     ReasonCode.PLAN_PRICE_STALE: "the plan or order was approved on prices that are too old by now",
     ReasonCode.PLAN_OTHER: "the order names another plan than the one it is reviewed under",
+    ReasonCode.PLAN_SESSION_OVER: "the plan was approved for another session",
     ReasonCode.PLAN_MAX_WEIGHT: "the plan's whole shares would put a position above the largest weight",
     ReasonCode.PLAN_CASH_RESERVE: "the plan's whole shares would use up the cash reserve",
     ReasonCode.PLAN_TURNOVER: "the plan's whole shares would trade more than the day's turnover",
     ReasonCode.PLAN_UNTRADABLE: "the plan would trade an instrument that cannot be traded now",
-    ReasonCode.PLAN_EXIT_BUYS: "an exit, which may leave despite a halt, buys nothing",
+    ReasonCode.PLAN_EXIT_BUYS: "an exit, which may leave despite a latched breaker, buys nothing",
     ReasonCode.ORDER_HALTED: "trading is stopped",
     ReasonCode.ORDER_UNKNOWN_SYMBOL: "the instrument is not in the universe",
     ReasonCode.ORDER_TAG_INVALID: "the order tag is not 1 to 20 letters and digits",

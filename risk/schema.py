@@ -186,11 +186,20 @@ class Execution(Section):
     )
     max_orders_per_day: int = _key(
         1000,
-        "orders of a session, at most: a stop for whatever has run away",
+        "orders of a session, at most (an exit is exempt): a stop for whatever has run away",
         at_least=1,
         at_most=100_000,
         tighter="lower",
     )
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> Self:
+        if self.max_acceptable_slippage > self.cancel_if_slippage_exceeds:
+            raise ValueError(
+                f"max_acceptable_slippage: {self.max_acceptable_slippage:g}: "
+                f"must be at most cancel_if_slippage_exceeds ({self.cancel_if_slippage_exceeds:g})"
+            )
+        return self
 
 
 class Recovery(Section):

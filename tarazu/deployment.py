@@ -55,6 +55,12 @@ class Deployment:
         production = load_production(paths.production_config)
         limits = load_limits(paths.risk_limits, mode=mode)
         limits.check_universe(len(production.portfolio.assets))
+        offset, collar = production.deployment.limit_offset, limits.execution.cancel_if_slippage_exceeds
+        if offset > collar:
+            raise BadInput(
+                f"{paths.production_config}: deployment.limit_offset: {offset:g}: must be at most "
+                f"execution.cancel_if_slippage_exceeds of {paths.risk_limits} ({collar:g}), or every order is refused"
+            )
         return cls(paths, production, limits, open_calendar(root))
 
     def settings(

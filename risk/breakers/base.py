@@ -115,10 +115,6 @@ class Breaker(Protocol):
         """Return the breaker as after an approved resume: it measures from this reading on."""
         ...
 
-    def recall(self, saved: Any) -> Self:
-        """Return the breaker with its own limits and the memory of `saved`."""
-        ...
-
 
 class BaselineLoss(msgspec.Struct, frozen=True, gc=False):
     """A breaker on the part of one baseline that is gone; a subclass says which limit. Its tag is its name."""
@@ -127,10 +123,10 @@ class BaselineLoss(msgspec.Struct, frozen=True, gc=False):
     baseline: Paise
 
     def observe(self, reading: KnownReading) -> tuple[Self, Verdict]:
-        """Return the next state and the verdict for one reading; a deposit moves the baseline and is no gain."""
+        """Return the next state and the verdict for one reading; cash that is moved is neither gain nor loss."""
         state = self
         if reading.net_deposit:
-            state = type(self)(self.limit, Paise(self.baseline + reading.net_deposit))
+            state = type(self)(self.limit, after_cash(self.baseline, reading))
         name = str(self.__struct_config__.tag)
         return state, Verdict(name, fraction_lost(now=reading.equity, baseline=state.baseline), self.limit)
 
@@ -138,9 +134,67 @@ class BaselineLoss(msgspec.Struct, frozen=True, gc=False):
         """Measure from this reading on."""
         return type(self)(self.limit, before_deposit(reading))
 
-    def recall(self, saved: Self) -> Self:
-        """Take over the baseline."""
-        return type(self)(self.limit, saved.baseline)
+
+class PeriodLoss(msgspec.Struct, frozen=True, gc=False):
+    """A breaker on the loss since a period began; a subclass says when one begins. Its tag is its name.
+
+    Two limits, the tighter counts: a percentage of `baseline`, which follows cash that is moved in proportion, and an
+    amount in rupees, measured from `rupees`, which follows it rupee by rupee.
+    """
+
+    percent: float
+    absolute: float | None
+    session: date | None
+    baseline: Paise
+    rupees: Paise
+
+    def begins(self, session: date) -> bool:
+        """Return whether this session is the first of a new period."""
+        raise NotImplementedError
+
+    def observe(self, reading: KnownReading) -> tuple[Self, Verdict]:
+        """Return the next state and the verdict for one reading."""
+        state, session = self, reading.session
+        if session != self.session and self.begins(session):
+            before = reading.previous_close_equity
+            # With no close before it, the period starts from what was there with this reading's deposit.
+            if before is None:
+                state = self._from(session, reading.equity, reading.equity)
+            else:
+                state = self._from(session, after_cash(before, reading), before + reading.net_deposit)
+        elif reading.net_deposit or session != self.session:
+            state = self._from(session, after_cash(self.baseline, reading), self.rupees + reading.net_deposit)
+        return state, state.verdict(reading.equity)
+
+    def verdict(self, equity: Paise) -> Verdict:
+        """Return the verdict of the limit that is used up further."""
+        name = str(self.__struct_config__.tag)
+        used, limit = fraction_lost(now=equity, baseline=self.baseline), self.percent / 100.0
+        if self.absolute is not None and self.rupees > 0:
+            lost, most = self.rupees - equity, self.absolute * 100.0
+            if lost / most > used / limit:
+                return Verdict(name, lost / self.rupees, most / self.rupees)
+        return Verdict(name, used, limit)
+
+    def restart(self, reading: KnownReading) -> Self:
+        """Measure from this reading on."""
+        before = before_deposit(reading)
+        return self._from(reading.session, before, before)
+
+    def _from(self, session: date | None, baseline: int, rupees: int) -> Self:
+        return type(self)(self.percent, self.absolute, session, Paise(baseline), Paise(rupees))
+
+
+def after_cash(baseline: int, reading: KnownReading) -> Paise:
+    """Return a baseline after this reading's deposit or withdrawal: the part of it that is gone stays the same.
+
+    So taking out what is left makes no loss larger, and paying in hides none. An account that had nothing before the
+    deposit has no part to keep: its baseline grows by the deposit.
+    """
+    before = reading.equity - reading.net_deposit
+    if not reading.net_deposit or before <= 0:
+        return Paise(baseline + reading.net_deposit)
+    return Paise((2 * baseline * reading.equity + before) // (2 * before))
 
 
 def before_deposit(reading: KnownReading) -> Paise:
@@ -153,11 +207,3 @@ def fraction_lost(*, now: int, baseline: int) -> float:
     if baseline > 0:
         return (baseline - now) / baseline
     return 0.0 if now > 0 else 1.0
-
-
-def tighter(percent: float, absolute: float | None, baseline: int) -> float:
-    """Return the smaller of a limit in percent and one in rupees, as a fraction of `baseline` (paise)."""
-    limit = percent / 100.0
-    if absolute is not None and baseline > 0:
-        return min(limit, absolute * 100.0 / baseline)
-    return limit

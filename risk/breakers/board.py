@@ -1,13 +1,12 @@
 """The breaker board: all circuit breakers and their latches, as one immutable value.
 
-A trip latches. A latch survives restarts (the board is journaled by `to_state` and rebuilt by `from_state`), changes
-of the limits file and good news; it is released by two things together: the pause has passed, *and* a person has
-approved with a reason. What is released measures afresh from the reading at which it was released.
+A trip latches. A latch survives restarts (trips and releases are records, and the board is a fold of them), changes of the
+limits file and good news; it is released by two things together: the pause has passed, *and* a person has approved with
+a reason. What is released measures afresh from the reading at which it was released.
 
 Measuring, latching and releasing are steps of their own: `measure` takes a reading in and latches nothing; `due` says
 what is over its limit and not latched; `releasable` says which latches may go. The daemon records what it does about
 them (a trip, a release), and a fold of those records does the same again, whatever the limits file says by then.
-`observe` is all three in one, for those who keep no records.
 
 Fail closed: equity that stays unknown beyond a deadline latches `unknown_equity`, like any loss. The board sees time
 only through its readings, so the daemon must keep posting readings (with `equity=None`) while it cannot know the
@@ -21,7 +20,7 @@ from typing import Any, Final, Self, cast
 import msgspec
 
 from market.errors import BadInput
-from market.money import ZERO, Paise
+from market.money import Paise
 from risk.breakers.base import KnownReading, PositionReading, Reading, Verdict
 from risk.breakers.daily_loss import DailyLoss
 from risk.breakers.drawdown import Drawdown
@@ -32,7 +31,7 @@ from risk.breakers.single_stock import SingleStockLoss
 from risk.breakers.weekly_loss import WeeklyLoss
 from risk.schema import RiskLimits
 
-__all__ = ["UNKNOWN_EQUITY", "BoardState", "BreakerBoard", "Latch", "PositionReading", "Reading", "Trip", "Verdict"]
+__all__ = ["UNKNOWN_EQUITY", "BreakerBoard", "Latch", "PositionReading", "Reading", "Trip", "Verdict"]
 
 ENFORCES: Final = (
     "circuit_breakers.enabled",
@@ -53,7 +52,10 @@ BREAKERS: Final[tuple[type[AnyBreaker], ...]] = (
 
 
 class Latch(msgspec.Struct, frozen=True, gc=False):
-    """A trip that is not cleared. Approval fields are empty until a person has approved."""
+    """A trip that is not cleared. Approval fields are empty until a person has approved.
+
+    `until_ns` ends the pause by the limits of the trip; limits of later can make it longer, not shorter.
+    """
 
     name: str
     tripped_at_ns: int
@@ -63,6 +65,7 @@ class Latch(msgspec.Struct, frozen=True, gc=False):
     approved_by: str = ""
     approved_reason: str = ""
     approved_at_ns: int = 0
+    until_ns: int = 0
 
     @property
     def approved(self) -> bool:
@@ -78,19 +81,11 @@ class Trip(msgspec.Struct, frozen=True, gc=False):
     used: float
     limit: float
     detail: str = ""
-
-
-class BoardState(msgspec.Struct, frozen=True, gc=False):
-    """What must survive a restart; encodes to JSON and back with msgspec."""
-
-    breakers: tuple[AnyBreaker, ...]
-    latches: tuple[Latch, ...]
-    unknown_since_ns: int | None
-    unseen_deposit: Paise = ZERO
+    until_ns: int = 0
 
 
 class BreakerBoard(msgspec.Struct, frozen=True):
-    """State of all breakers and latches. Make it with `start` or `from_state`; every method returns a new board.
+    """State of all breakers and latches. Make it with `start`; every method returns a new board.
 
     `verdicts` run parallel to `breakers` and are those of `last`, the last reading with a known equity.
     """
@@ -101,7 +96,6 @@ class BreakerBoard(msgspec.Struct, frozen=True):
     verdicts: tuple[Verdict, ...]
     pause_ns: int
     manual: bool
-    unseen_deposit: Paise = ZERO
     last: Any = None
 
     @classmethod
@@ -112,23 +106,6 @@ class BreakerBoard(msgspec.Struct, frozen=True):
         breakers = tuple([breaker for breaker in made if breaker is not None])
         return cls(breakers, (), None, (), pause_ns, limits.recovery.require_manual_approval)
 
-    @classmethod
-    def from_state(cls, state: BoardState, limits: RiskLimits, *, initial_equity: Paise) -> Self:
-        """Return the board as it was, under the limits of today. Latches stay whatever the limits now say."""
-        board = cls.start(limits, initial_equity=initial_equity)
-        saved = {type(b): b for b in state.breakers}
-        breakers = tuple(
-            breaker.recall(saved[type(breaker)]) if type(breaker) in saved else breaker  # type: ignore[arg-type]
-            for breaker in board.breakers
-        )
-        return cls(
-            breakers, state.latches, state.unknown_since_ns, (), board.pause_ns, board.manual, state.unseen_deposit
-        )
-
-    def to_state(self) -> BoardState:
-        """Return what the journal keeps."""
-        return BoardState(self.breakers, self.latches, self.unknown_since_ns, self.unseen_deposit)
-
     @property
     def latched(self) -> tuple[str, ...]:
         """Names of the breakers that hold trading back."""
@@ -137,16 +114,13 @@ class BreakerBoard(msgspec.Struct, frozen=True):
     # ---- the steps ---------------------------------------------------------------------------------------------------
 
     def measure(self, reading: Reading) -> Self:
-        """Return the board that has taken a reading in: baselines and verdicts move, no latch does."""
+        """Return the board that has taken a reading in: baselines and verdicts move, no latch does.
+
+        Cash that was moved comes with a reading whose equity is known, once; an unknown one moves no baseline.
+        """
         if reading.equity is None:
-            return msgspec.structs.replace(
-                self,
-                unknown_since_ns=reading.at_ns if self.unknown_since_ns is None else self.unknown_since_ns,
-                unseen_deposit=Paise(self.unseen_deposit + reading.net_deposit),
-            )
-        if self.unseen_deposit:
-            total = Paise(reading.net_deposit + self.unseen_deposit)
-            reading = msgspec.structs.replace(reading, net_deposit=total)
+            since = reading.at_ns if self.unknown_since_ns is None else self.unknown_since_ns
+            return msgspec.structs.replace(self, unknown_since_ns=since)
         known = cast(KnownReading, reading)
         after: list[AnyBreaker] = []
         verdicts: list[Verdict] = []
@@ -154,12 +128,12 @@ class BreakerBoard(msgspec.Struct, frozen=True):
             state, verdict = breaker.observe(known)
             after.append(state)
             verdicts.append(verdict)
-        return type(self)(tuple(after), self.latches, None, tuple(verdicts), self.pause_ns, self.manual, ZERO, reading)
+        return type(self)(tuple(after), self.latches, None, tuple(verdicts), self.pause_ns, self.manual, reading)
 
     def due(self, at_ns: int) -> tuple[Trip, ...]:
         """Return what is over its limit by the last measurement and not latched."""
         trips = [
-            Trip(verdict.name, at_ns, verdict.used, verdict.limit, verdict.detail)
+            Trip(verdict.name, at_ns, verdict.used, verdict.limit, verdict.detail, at_ns + self.pause_ns)
             for verdict in self.verdicts
             if verdict.tripped and verdict.name not in self.latched
         ]
@@ -168,14 +142,24 @@ class BreakerBoard(msgspec.Struct, frozen=True):
             waited = at_ns - since
             if waited >= UNKNOWN_EQUITY_DEADLINE_NS:
                 what = f"{waited / 1e9:.0f} seconds without a known equity"
-                trips.append(Trip(UNKNOWN_EQUITY, at_ns, waited / UNKNOWN_EQUITY_DEADLINE_NS, 1.0, what))
+                used = waited / UNKNOWN_EQUITY_DEADLINE_NS
+                trips.append(Trip(UNKNOWN_EQUITY, at_ns, used, 1.0, what, at_ns + self.pause_ns))
         return tuple(trips)
 
     def latch(self, trip: Trip) -> Self:
         """Return the board with this trip latched; one that is latched already stays as it is."""
         if trip.name in self.latched:
             return self
-        return self._with_latches((*self.latches, Latch(trip.name, trip.at_ns, trip.used, trip.limit, trip.detail)))
+        latch = Latch(trip.name, trip.at_ns, trip.used, trip.limit, trip.detail, until_ns=trip.until_ns)
+        return self._with_latches((*self.latches, latch))
+
+    def paused_until(self, latch: Latch) -> int:
+        """Return when a latch's pause is over (ns)."""
+        return max(latch.until_ns, latch.tripped_at_ns + self.pause_ns)
+
+    def forget_waiting(self, at_ns: int) -> Self:
+        """Return the board whose wait for a known equity starts at `at_ns`: nobody waited while the process was off."""
+        return self if self.unknown_since_ns is None else msgspec.structs.replace(self, unknown_since_ns=at_ns)
 
     def releasable(self, at_ns: int) -> tuple[str, ...]:
         """Return the latches whose pause has passed and which a person has approved, while the equity is known."""
@@ -185,7 +169,7 @@ class BreakerBoard(msgspec.Struct, frozen=True):
             [
                 latch.name
                 for latch in self.latches
-                if at_ns >= latch.tripped_at_ns + self.pause_ns and (latch.approved or not self.manual)
+                if at_ns >= self.paused_until(latch) and (latch.approved or not self.manual)
             ]
         )
 
@@ -198,20 +182,6 @@ class BreakerBoard(msgspec.Struct, frozen=True):
                 breakers[i], verdicts[i] = breaker.restart(last).observe(last)
         kept = tuple([latch for latch in self.latches if latch.name not in names])
         return msgspec.structs.replace(self, breakers=tuple(breakers), verdicts=tuple(verdicts), latches=kept)
-
-    def observe(self, reading: Reading) -> tuple[Self, tuple[Trip, ...]]:
-        """Measure, release what may go, latch what is due: return the next board and what has newly tripped.
-
-        A release comes before the judgement, so that its breaker measures from this reading.
-        """
-        board = self.measure(reading)
-        free = board.releasable(reading.at_ns)
-        if free:
-            board = board.release(free)
-        trips = board.due(reading.at_ns)
-        for trip in trips:
-            board = board.latch(trip)
-        return board, trips
 
     # ---- people and causes from outside ------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Drawdown breaker: trading pauses when equity falls too far below its peak.
 
-Baseline: the highest account equity since the start or the last approved resume, adjusted for deposits and withdrawals.
-Scope: the whole account. Unit of `limit`: fraction of the peak (0.15 = 15 %).
+Baseline: the highest account equity since the start or the last approved resume. Deposits and withdrawals leave the part that
+is lost as it is. Scope: the whole account. Unit of `limit`: fraction of the peak (0.15 = 15 %).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, Self
 import msgspec
 
 from market.money import Paise
-from risk.breakers.base import KnownReading, Verdict, before_deposit, fraction_lost
+from risk.breakers.base import KnownReading, Verdict, after_cash, before_deposit, fraction_lost
 from risk.schema import RiskLimits
 
 NAME: Final = "drawdown"
@@ -32,7 +32,7 @@ class Drawdown(msgspec.Struct, frozen=True, gc=False, tag=NAME):
     def observe(self, reading: KnownReading) -> tuple[Self, Verdict]:
         """Return the next state and the verdict for one reading."""
         equity = reading.equity
-        peak = self.peak + reading.net_deposit
+        peak = after_cash(self.peak, reading)
         if equity > peak:
             peak = equity
         state = self if peak == self.peak else type(self)(self.limit, Paise(peak))
@@ -41,7 +41,3 @@ class Drawdown(msgspec.Struct, frozen=True, gc=False, tag=NAME):
     def restart(self, reading: KnownReading) -> Self:
         """Measure from this reading on: the peak is what there is now."""
         return type(self)(self.limit, before_deposit(reading))
-
-    def recall(self, saved: Drawdown) -> Self:
-        """Take over the peak."""
-        return type(self)(self.limit, saved.peak)

@@ -1,8 +1,8 @@
 """Liquidation breaker: everything is sold, and trading pauses, when the account has lost more than its owner can bear.
 
-Off unless two keys are turned: it sells without asking. Baseline: the initial equity, adjusted for all deposits and
-withdrawals; after an approved resume, the equity at the resume. Scope: the whole account. Unit of `limit`: the loss
-allowed, as a fraction of the baseline.
+Off unless two keys are turned: it sells without asking. Baseline: the initial equity; after an approved resume, the equity
+at the resume. Deposits and withdrawals leave the part that is lost as it is. Scope: the whole account. Unit of `limit`: the
+loss allowed, as a fraction of the baseline.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Model loss breaker: the model before is taken back, and trading pauses, when a model has lost too much.
 
-Baseline: the equity at the first reading after the model was activated, adjusted for deposits and withdrawals; after an
-approved resume, the equity at the resume. While no model is active (a classical strategy trades) there is none, and
-nothing trips. Scope: the whole account. Unit of `limit`: fraction of the baseline.
+Baseline: the equity at the first reading after the model was activated; after an approved resume, the equity at the
+resume. Deposits and withdrawals leave the part that is lost as it is. While no model is active (a classical strategy trades)
+there is none, and nothing trips. Scope: the whole account. Unit of `limit`: fraction of the baseline.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Self
 import msgspec
 
 from market.money import Paise
-from risk.breakers.base import KnownReading, Verdict, before_deposit, fraction_lost
+from risk.breakers.base import KnownReading, Verdict, after_cash, before_deposit, fraction_lost
 from risk.schema import RiskLimits
 
 NAME: Final = "model_loss"
@@ -44,14 +44,10 @@ class ModelLoss(msgspec.Struct, frozen=True, gc=False, tag=NAME):
         if self.baseline is None:
             state = type(self)(self.limit, self.model, reading.equity)
         elif reading.net_deposit:
-            state = type(self)(self.limit, self.model, Paise(self.baseline + reading.net_deposit))
+            state = type(self)(self.limit, self.model, after_cash(self.baseline, reading))
         assert state.baseline is not None
         return state, Verdict(NAME, fraction_lost(now=reading.equity, baseline=state.baseline), self.limit, self.model)
 
     def restart(self, reading: KnownReading) -> Self:
         """Measure from this reading on."""
         return type(self)(self.limit, self.model, before_deposit(reading))
-
-    def recall(self, saved: ModelLoss) -> Self:
-        """Take over model and baseline."""
-        return type(self)(self.limit, saved.model, saved.baseline)

@@ -1,8 +1,8 @@
 """Portfolio value breaker: trading pauses when the account is worth too little against what was put into it.
 
-Baseline: the initial equity, adjusted for all deposits and withdrawals; after an approved resume, the equity at the
-resume. Scope: the whole account. Unit of `limit`: the loss allowed, as a fraction of the baseline (a floor of 80 % is
-0.20).
+Baseline: the initial equity; after an approved resume, the equity at the resume. Deposits and withdrawals leave the part
+that is lost as it is. Scope: the whole account. Unit of `limit`: the loss allowed, as a fraction of the baseline (a floor
+of 80 % is 0.20).
 """
 
 from __future__ import annotations

@@ -53,10 +53,6 @@ class SingleStockLoss(msgspec.Struct, frozen=True, gc=False, tag=NAME):
         seen = {p.symbol: (p.entry, p.last) for p in reading.positions if p.quantity > 0 and p.last > 0}
         return type(self)(self.limit, seen)
 
-    def recall(self, saved: SingleStockLoss) -> Self:
-        """Take over what was accepted."""
-        return type(self)(self.limit, saved.accepted)
-
     def apply_action(self, symbol: str, numerator: int, denominator: int, *, before: Paise, after: Paise) -> Self:
         """Put an accepted price on the new basis; `before` and `after` are the entry price around the action.
 

@@ -10,7 +10,7 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.book_changes import NO_ACTIONS, BookChanges
 from daemon.clock import IST, Clock, VirtualTimeLoop
-from daemon.core import announce, build_core, take_bars
+from daemon.core import announce, build_core, close_book, take_bars
 from daemon.edges import Outside
 from daemon.inference import StrategyHost
 from daemon.journal import read_journal
@@ -156,6 +156,13 @@ class Life:
         self.loop.run_until_complete(self.clock.sleep_until(at(day, clock)))
         assert self.core.bus.failed is None, self.core.bus.failed
         return self
+
+    def stop(self):
+        """End in order, as a process does on SIGTERM."""
+        self.core.bus.pause()
+        self.core.bus.release()
+        close_book(self.core, "SIGTERM")
+        return self.kill()
 
     def kill(self):
         self.core.journal.close()

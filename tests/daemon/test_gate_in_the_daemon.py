@@ -6,9 +6,10 @@ from functools import partial
 import msgspec
 import pytest
 
+from brokers.orders import Order, OrderState
 from brokers.paper import FillModel
 from brokers.port import ReportKind
-from daemon.effects import SendOrders
+from daemon.effects import CancelOrders, RollBack, SendOrders
 from daemon.messages import (
     BarsRejected,
     BreakerApproved,
@@ -27,6 +28,7 @@ from daemon.messages import (
     RiskAlerted,
     RollbackDecided,
 )
+from daemon.state import PlanRun
 from market.money import rupees
 from risk.approval import ApprovedOrder, ProposedOrder, Side
 from risk.gate import Gate, OrderContext
@@ -140,11 +142,11 @@ def test_a_price_that_cannot_be_believed_leaves_equity_unknown_and_that_has_a_de
     running = bought(life)
     running.play(bars(MONDAY, "10:00", (100.0, 1000.0, 1000.0, 1000.0, 1000.0))).to(MONDAY, "10:09")
     state = running.core.state
-    assert state.equity() is None and state.view.suspect == {"AXISBANK"} and not state.guard.board.latched
+    assert state.equity() is None and set(state.view.suspect) == {"AXISBANK"} and not state.guard.board.latched
     running.to(MONDAY, "10:11")  # no bar has come to ask
     assert state.guard.board.latched == ("unknown_equity",)
     messages = running.kill()
-    assert [m.suspect for m in of(messages, BarsRejected)] == [True]
+    assert [m.prices for m in of(messages, BarsRejected)] == [(100.0,)]
     (trip,) = of(messages, BreakerTripped)
     assert trip.detail == "600 seconds without a known equity"
 
@@ -196,6 +198,13 @@ def test_while_an_orders_outcome_is_unknown_its_position_is_judged_at_the_larger
 def leaving(running, order):
     """Hand an order to the edge that sends, as if it had come from the executor; return what was said of it."""
     before = len(running.broker._book)
+    state = running.core.state
+    state.orders[order.tag] = Order(order.tag, order.plan_id, order.symbol, order.side, order.quantity, order.limit)
+    plan = Decided(
+        decision_id=order.plan_id, session=MONDAY, slot="rebalance", outcome=Outcome.APPROVED, strategy="x", model="",
+        equity=rupees(1), cash=rupees(1),
+    )  # fmt: skip
+    state.runs.setdefault(order.plan_id, PlanRun(plan, rupees(0)))
     running.core.edges.run(SendOrders((order,)))
     running.loop.run_until_complete(running.clock.sleep_until(running.clock.now_ns() + MINUTE_NS))
     reports = [
@@ -206,6 +215,13 @@ def leaving(running, order):
         if report.tag == order.tag
     ]
     return len(running.broker._book) - before, reports
+
+
+def test_an_order_that_nobody_intended_does_not_leave(life):
+    running = bought(life)
+    order = sealed(running, Gate(limits(execution__min_order_size_rupees=0.0)))
+    assert "not on record" in running.core.edges._held_back(order, 0, frozenset())
+    running.kill()
 
 
 def sealed(running, gate, **changes):
@@ -278,6 +294,101 @@ def test_orders_leave_no_faster_than_allowed_and_a_stop_holds_back_those_that_wa
     assert len(running.broker._book) == 4 and running.core.edges.pacer.waiting == 0
     reports = [r for m in running.kill() if isinstance(m, OrderReports) for r in m.reports]
     assert [r.detail for r in reports if r.kind is ReportKind.NOT_SENT] == ["halted: STOP_HALT"]
+
+
+def waiting(life, *, per_second=1, **more):
+    """A daemon that has sent one purchase of five at 09:20:00 and has four waiting for their turn."""
+    slow = limits(execution__max_orders_per_second=per_second, **more.pop("keys", {}))
+    running = life(at(MONDAY, "09:00"), past=history(), limits=slow, **more)
+    running.loop.run_until_complete(running.clock.sleep_until(at(MONDAY, "09:20") + 500_000_000))
+    assert running.core.edges.pacer.waiting == 5 - per_second
+    return running
+
+
+def details(messages):
+    return [
+        r.detail for m in messages if isinstance(m, OrderReports) for r in m.reports if r.kind is ReportKind.NOT_SENT
+    ]
+
+
+def test_what_is_cancelled_while_it_waits_never_leaves(life):
+    running = waiting(life)
+    tags = tuple(running.core.state.orders)
+    running.core.edges.run(CancelOrders(tags))
+    running.to(MONDAY, "09:30")
+    assert len(running.broker._book) == 1 and running.core.edges.pacer.waiting == 0
+    states = [order.state for order in running.core.state.orders.values()]
+    assert states.count(OrderState.REJECTED) == 4
+    assert details(running.kill()) == ["cancelled before its turn"] * 4
+
+
+def test_orders_that_wait_when_the_process_ends_are_on_record_as_not_sent(life):
+    messages = waiting(life).stop()
+    assert details(messages) == ["the process ended before its turn"] * 4
+    again = life(at(MONDAY, "09:21")).play(bars(MONDAY, "09:25")).to(MONDAY, "09:30")
+    assert again.core.state.unknown_orders() == [] and len(again.broker._book) == 1
+    again.kill()
+
+
+def test_nothing_leaves_after_the_market_has_closed(life):
+    running = bought(life, limits=locked(execution__max_orders_per_second=1)).to(MONDAY, "15:29")
+    running.loop.run_until_complete(running.clock.sleep_until(at(MONDAY, "15:29") + 57 * 10**9))
+    running.core.bus.post(
+        Lane.MARKET, msgspec.structs.replace(bars(MONDAY, "15:29", CRASH), end_ns=running.clock.now_ns())
+    )
+    running.to(MONDAY, "15:35")
+    assert "liquidation" in running.core.state.guard.board.latched
+    late = [order for order in running.broker._book.values() if order.at_ns >= at(MONDAY, "15:30")]
+    assert late == [] and "the market is not in continuous trading" in details(running.kill())
+
+
+def test_when_sending_breaks_its_group_is_unknown_and_the_rest_has_not_left(life):
+    running = waiting(life)
+
+    def broken(orders):
+        raise OSError("the connection is gone")
+
+    submit, running.broker.submit = running.broker.submit, broken
+    running.loop.set_exception_handler(lambda *_: None)
+    running.to(MONDAY, "09:21")
+    running.broker.submit = submit
+    running.core.edges.pacer.add(())
+    running.loop.run_until_complete(running.clock.sleep_until(at(MONDAY, "09:25")))
+    states = sorted(order.state for order in running.core.state.orders.values() if not order.filled)
+    assert len(running.broker._book) == 1, "nothing that waited leaves later"
+    assert states.count("rejected") == 3
+    running.kill()
+
+
+# ---- cash that is moved while a plan runs
+
+
+def test_a_withdrawal_between_decision_and_purchases_leaves_no_order_beyond_the_limits(life):
+    asks = limits(live__daily_approval_required=True)
+    running = life(at(MONDAY, "09:00"), past=history(), mode="live", limits=asks).to(MONDAY, "09:25")
+    assert ask(running, "cash/withdraw", uid=1000, reason="a house", amount=rupees(600_000))[0] == 200
+    assert ask(running, "approve", uid=1000, reason="go on")[0] == 200
+    running.play(bars(MONDAY, "09:30")).to(MONDAY, "10:30")
+    state = running.core.state
+    equity = state.equity()
+    weights = state.weights()
+    assert equity == pytest.approx(rupees(400_000), rel=0.01)
+    assert max(weights) <= 0.40 + 1e-3 and sum(weights) <= 0.95 + 1e-3
+    assert max(o.quantity * o.limit for o in state.orders.values()) <= 0.15 * rupees(400_000) + rupees(1_100)
+    running.kill()
+
+
+def test_a_withdrawal_makes_no_loss_larger(life):
+    running = bought(life, limits=locked()).play(bars(MONDAY, "10:00", (850.0,) * 5)).to(MONDAY, "10:01")
+    used = {v.name: v.used for v in running.core.state.guard.board.verdicts}
+    cash = running.core.state.account.available
+    assert ask(running, "cash/withdraw", uid=1000, reason="fees", amount=rupees(cash // 100 - 1_000))[0] == 200
+    running.play(bars(MONDAY, "10:10", (850.0,) * 5)).to(MONDAY, "10:11")
+    after = {v.name: v.used for v in running.core.state.guard.board.verdicts}
+    for name in ("daily_loss", "weekly_loss", "drawdown", "portfolio_value", "liquidation"):
+        assert after[name] == pytest.approx(used[name], abs=1e-6), name
+    assert any(running.core.state.account.quantities.values()), "nothing was sold for it"
+    running.kill()
 
 
 # ---- plans over a restart
@@ -414,11 +525,7 @@ BOTH_KEYS = {
 CRASH = (800.0,) * 5
 
 
-def locked(**keys):
-    """Limits with both keys turned; they are refused one at a time."""
-    base = limits(**keys)
-    section = base.emergency.model_copy(update={k.split("__")[1]: v for k, v in BOTH_KEYS.items()})
-    return type(base).model_validate(base.model_copy(update={"emergency": section}).model_dump())
+locked = partial(limits, **BOTH_KEYS)
 
 
 def test_a_liquidation_sells_everything_at_once_although_breakers_are_latched(life):
@@ -482,4 +589,165 @@ def test_what_cannot_be_sold_now_is_sold_when_it_can(life):
     running.play(bars(MONDAY, "10:00", (100.0, *CRASH[1:])), bars(MONDAY, "10:05", CRASH), bars(MONDAY, "10:10", CRASH))
     running.to(MONDAY, "10:15")
     assert not any(running.core.state.account.quantities.values())
+    running.kill()
+
+
+def test_a_liquidation_waits_while_the_data_cannot_be_relied_on(life):
+    running = bought(life, limits=locked(circuit_breakers__max_single_stock_loss=90.0))
+    nonsense = (float("nan"), 1000.0, 1000.0, 1000.0, 1000.0)
+    gone = (100.0, 1000.0, 1000.0, 1000.0, 1000.0)
+    # Three bars that are no prices do not make the one wrong price after them true.
+    running.play(*(bars(MONDAY, f"10:0{minute}", nonsense) for minute in range(3)), bars(MONDAY, "10:03", gone))
+    running.play(bars(MONDAY, "10:05"), bars(MONDAY, "10:10")).to(MONDAY, "10:30")
+    state = running.core.state
+    assert "data_health" in state.guard.board.latched and "liquidation" not in state.guard.board.latched
+    assert state.account.quantity("AXISBANK") > 0 and state.equity() is not None
+    running.kill()
+
+
+def test_a_crash_that_is_believed_is_not_sold_before_a_person_has_looked_at_the_data(life):
+    running = bought(life, limits=locked(circuit_breakers__max_single_stock_loss=90.0))
+    half = (300.0,) * 5
+    running.play(*(bars(MONDAY, f"10:0{minute}", half) for minute in range(6))).to(MONDAY, "10:20")
+    state = running.core.state
+    assert {"data_health", "liquidation"} <= set(state.guard.board.latched)
+    assert any(state.account.quantities.values())
+    assert "exit.unsold" in [alert.event for alert in running.told]
+    running.kill()
+
+
+def test_the_same_wrong_bar_again_says_nothing_new(life):
+    running = bought(life)
+    wrong = bars(MONDAY, "10:00", (100.0, 1000.0, 1000.0, 1000.0, 1000.0))
+    running.play(*[wrong] * 6).to(MONDAY, "10:05")
+    state = running.core.state
+    assert state.view.suspect["AXISBANK"].count == 1 and state.guard.board.latched == ()
+    running.kill()
+
+
+def test_a_late_bar_does_not_clear_a_doubt(life):
+    running = bought(life).play(bars(MONDAY, "10:00", (100.0, 1000.0, 1000.0, 1000.0, 1000.0))).to(MONDAY, "10:01")
+    running.core.bus.post(Lane.MARKET, bars(MONDAY, "09:30"))
+    # It is older than what was taken last at 10:00 by the others.
+    running.to(MONDAY, "10:02")
+    assert running.core.state.equity() is None and set(running.core.state.view.suspect) == {"AXISBANK"}
+    running.kill()
+
+
+def test_an_exit_that_sells_nothing_is_tried_again_later_each_time_and_people_hear_of_it(life):
+    running = bought(life, limits=locked())
+    running.broker.model = FillModel(band=0.001)  # refuses every price but the last
+    running.play(bars(MONDAY, "10:00", CRASH)).to(MONDAY, "12:00")
+    exits = [message for message in running.kill() if isinstance(message, Decided) and message.exit]
+    assert 4 <= len(exits) <= 12, "two hours, a minute apart at first and sixteen at last"
+    assert [alert.event for alert in running.told].count("exit.unsold") >= 4
+
+
+def test_the_number_of_orders_a_day_does_not_keep_a_liquidation(life):
+    running = bought(life, limits=locked(execution__max_orders_per_day=5))
+    running.play(bars(MONDAY, "10:00", CRASH), bars(MONDAY, "10:05", CRASH)).to(MONDAY, "10:10")
+    assert not any(running.core.state.account.quantities.values())
+    running.kill()
+
+
+def test_a_liquidation_follows_a_market_that_goes_on_falling(life):
+    running = bought(life, limits=locked())
+    lower = [(800.0 - 8 * step,) * 5 for step in range(1, 6)]
+    running.play(
+        bars(MONDAY, "10:00", CRASH), *(bars(MONDAY, f"10:0{2 * i + 1}", row) for i, row in enumerate(lower[:4]))
+    )
+    running.play(bars(MONDAY, "10:12", lower[4]), bars(MONDAY, "10:17", lower[4])).to(MONDAY, "10:20")
+    assert not any(running.core.state.account.quantities.values())
+    running.kill()
+
+
+# ---- what review found
+
+
+def test_a_model_that_was_thrown_out_does_not_come_back_by_a_second_rollback(life):
+    loaded = []
+    running = losing(life, loaded, version="v1")
+    running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
+    running.play(bars(MONDAY, "10:00"), bars(MONDAY, "10:05", (700.0,) * 5)).to(MONDAY, "10:06")
+    assert loaded == ["v1"]
+    ask(running, "approve", uid=1, reason="go on")
+    running.play(bars(MONDAY, "15:30", (700.0,) * 5), bars(TUESDAY, "10:10", (700.0,) * 5))
+    running.play(bars(TUESDAY, "10:20", (400.0,) * 5)).to(TUESDAY, "10:30")
+    assert running.core.state.guard.board.latched == ("model_loss",)
+    assert loaded == ["v1"] and running.core.state.guard.model == "v1", "v2 was thrown out, and there is no other"
+    decided = of(running.kill(), RollbackDecided)
+    assert [(d.model, d.back_to) for d in decided] == [("v2", "v1"), ("v1", "")]
+
+
+def test_a_rollback_that_a_kill_prevented_happens_at_the_next_start(life):
+    running = losing(life, [], version="v1")
+    running.core.edges._run[RollBack] = lambda effect: None  # dies before it
+    running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
+    running.play(bars(MONDAY, "10:00"), bars(MONDAY, "10:05", (700.0,) * 5)).to(MONDAY, "10:06")
+    assert running.core.state.guard.rollback_due == "v1"
+    running.kill()
+    loaded = []
+
+    def roll_back(version):
+        loaded.append(version)
+        return ModelLoaded(version=version, sha256="s", accepted=True)
+
+    again = life(at(MONDAY, "10:10"), version="v2", limits=running.core.gate.limits, roll_back=roll_back)
+    again.to(MONDAY, "10:11")
+    assert loaded == ["v1"] and again.core.state.guard.model == "v1" and again.core.state.guard.rollback_due == ""
+    again.kill()
+
+
+def test_a_shorter_pause_in_the_file_does_not_shorten_one_that_runs(life):
+    running = tripped(life)
+    ask(running, "approve", uid=1, reason="seen")
+    running.kill()
+    short = limits(circuit_breakers__max_daily_loss_percent=3.0, recovery__pause_duration_hours=0.0)
+    again = life(at(MONDAY, "10:10"), limits=short).play(bars(MONDAY, "10:15", FELL)).to(MONDAY, "10:20")
+    assert again.core.state.guard.board.latched == ("daily_loss",)
+    again.kill()
+
+
+def test_another_model_starts_with_a_clean_bill_of_health(life):
+    running = bought(life)
+    guard = running.core.state.guard
+    guard.model_health = guard.model_health.bad("failed").bad("failed")
+    running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
+    running.to(MONDAY, "09:41")
+    assert guard.model_health.count == 0
+    running.kill()
+
+
+def test_what_is_told_of_the_book_is_told_when_it_begins(life):
+    running = bought(life, limits=limits(circuit_breakers__max_single_position_percent=10.0))
+    for day in (MONDAY, TUESDAY, WEDNESDAY):
+        running.play(bars(day, "09:18"), bars(day, "15:30"))
+    running.to(WEDNESDAY, "16:00")
+    told = [r for a in of(running.kill(), RiskAlerted) for r in a.reasons if r.code is ReasonCode.ALERT_SINGLE_POSITION]
+    assert sorted(reason.symbol for reason in told) == sorted(SYMBOLS), "each once, at the first close"
+
+
+def test_a_losing_streak_is_counted_beyond_a_month(life):
+    from daemon.unit_history import UnitHistory
+
+    history = UnitHistory()
+    history.opening = rupees(100_000)
+    for number in range(45):
+        history.close(date(2024, 1, 1), rupees(99_999 - number))
+    assert history.losing_streak == 45 and len(history.returns) == 30
+
+
+def test_time_switched_off_is_no_time_of_waiting_for_a_known_equity(life):
+    running = bought(life).play(bars(MONDAY, "15:25", (100.0, 1000.0, 1000.0, 1000.0, 1000.0))).to(MONDAY, "15:26")
+    running.kill()
+    again = life(at(TUESDAY, "09:10")).play(bars(TUESDAY, "09:16")).to(TUESDAY, "09:18")
+    assert again.core.state.guard.board.latched == () and again.core.state.equity() is not None
+    again.kill()
+
+
+def test_status_shows_a_liquidation_that_is_on_before_its_first_reading(life):
+    running = life(at(MONDAY, "09:00"), past=history(), limits=locked())
+    running.to(MONDAY, "09:01")
+    rows = {row["name"]: row for row in running.core.status()["breakers"]}
+    assert rows["liquidation"]["state"] == "ready"
     running.kill()

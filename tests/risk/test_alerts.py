@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.money import Paise, rupees
-from risk.alerts import MONTH, after_session, losing_streak, monthly_sharpe, slippage, slipped, without_volume
+from risk.alerts import MONTH, after_session, concerns, monthly_sharpe, news, slippage, slipped, without_volume
 from risk.approval import Side
 from risk.reasons import Reason, ReasonCode
-from risk.schema import Alerts, Execution, RiskLimits
+from risk.schema import Alerts, CircuitBreakers, Execution, RiskLimits
 
 
 def limits(**keys: object) -> RiskLimits:
@@ -24,19 +24,32 @@ def codes(reasons: tuple[Reason, ...]) -> list[ReasonCode]:
 # ---- losing streaks
 
 
-@pytest.mark.parametrize(
-    ("returns", "streak"),
-    [([], 0), ([0.01], 0), ([-0.01], 1), ([0.01, -0.01, -0.02], 2), ([-0.01, 0.0, -0.01], 1), ([-0.01, -0.01, 0.0], 0)],
-)
-def test_a_streak_is_the_losses_at_the_end(returns, streak):
-    assert losing_streak(returns) == streak
-
-
 def test_a_streak_is_told_when_it_reaches_the_threshold_and_at_each_multiple():
-    told = [bool(after_session([0.01] + [-0.01] * days, limits(negative_days_threshold=3))) for days in range(8)]
+    told = [bool(after_session([-0.01], days, limits(negative_days_threshold=3))) for days in range(8)]
     assert told == [False, False, False, True, False, False, True, False]
-    (reason,) = after_session([-0.01] * 3, limits(negative_days_threshold=3))
+    (reason,) = after_session([-0.01] * 3, 3, limits(negative_days_threshold=3))
     assert (reason.code, reason.value, reason.limit) == (ReasonCode.ALERT_NEGATIVE_DAYS, 3, 3)
+    assert after_session([-0.01] * 30, 40, limits(negative_days_threshold=40)), "longer than the returns that are kept"
+
+
+# ---- the book at the close
+
+
+def test_positions_that_are_too_large_and_too_few_are_concerns():
+    under = RiskLimits(circuit_breakers=CircuitBreakers(max_single_position_percent=50.0, min_positions_count=2))
+    assert concerns(("SBIN", "TCS"), (0.5, 0.1), under) == ()
+    large, few = concerns(("SBIN", "TCS"), (0.51, 0.0), under)
+    assert (large.code, large.symbol, large.value, large.limit) == (ReasonCode.ALERT_SINGLE_POSITION, "SBIN", 0.51, 0.5)
+    assert (few.code, few.value, few.limit) == (ReasonCode.ALERT_FEW_POSITIONS, 1, 2)
+
+
+def test_only_what_was_no_concern_before_is_news():
+    old = Reason(ReasonCode.ALERT_SINGLE_POSITION, "SBIN", 0.51, 0.5)
+    grown = Reason(ReasonCode.ALERT_SINGLE_POSITION, "SBIN", 0.6, 0.5)
+    other = Reason(ReasonCode.ALERT_SINGLE_POSITION, "TCS", 0.6, 0.5)
+    few = Reason(ReasonCode.ALERT_FEW_POSITIONS, value=1, limit=3)
+    assert news((grown, other, few), (old,)) == (other, few)
+    assert news((), (old,)) == () and news((old,), ()) == (old,)
 
 
 # ---- Sharpe
@@ -61,28 +74,28 @@ def test_a_poor_month_is_told_when_it_begins_and_not_while_it_lasts():
     told = [
         end
         for end in range(1, len(line) + 1)
-        if ReasonCode.ALERT_LOW_SHARPE in codes(after_session(line[:end], limits()))
+        if ReasonCode.ALERT_LOW_SHARPE in codes(after_session(line[:end], 0, limits()))
     ]
     assert len(told) == 1
     first = line[: told[0]]
-    (reason,) = [r for r in after_session(first, limits()) if r.code is ReasonCode.ALERT_LOW_SHARPE]
+    (reason,) = [r for r in after_session(first, 0, limits()) if r.code is ReasonCode.ALERT_LOW_SHARPE]
     assert reason.value == monthly_sharpe(first) < 0.5 == reason.limit <= (monthly_sharpe(first[:-1]) or 0.0)
 
 
 def test_a_first_month_that_is_poor_is_told():
-    assert ReasonCode.ALERT_LOW_SHARPE in codes(after_session([-0.001, 0.0005] * 10 + [-0.001], limits()))
+    assert ReasonCode.ALERT_LOW_SHARPE in codes(after_session([-0.001, 0.0005] * 10 + [-0.001], 1, limits()))
 
 
 def test_a_month_at_the_threshold_is_not_below_it():
     line = [0.01, -0.01] * 10 + [0.0]
     exact = monthly_sharpe(line)
     assert exact is not None
-    assert after_session(line, limits(low_sharpe_threshold=exact)) == ()
+    assert after_session(line, 0, limits(low_sharpe_threshold=exact)) == ()
 
 
 @given(st.lists(st.floats(-0.2, 0.2), max_size=40))
 def test_whatever_the_returns_the_answer_is_about_them(returns):
-    assert set(codes(after_session(returns, RiskLimits()))) <= {
+    assert set(codes(after_session(returns, len(returns), RiskLimits()))) <= {
         ReasonCode.ALERT_NEGATIVE_DAYS, ReasonCode.ALERT_LOW_SHARPE,
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.money import Paise, rupees
-from risk.breakers.base import PositionReading, Reading
+from risk.breakers.base import PositionReading, Reading, after_cash
 from risk.breakers.daily_loss import DailyLoss
 from risk.breakers.drawdown import Drawdown
 from risk.breakers.portfolio_value import PortfolioValue
@@ -87,9 +87,30 @@ def test_daily_loss_does_not_take_a_deposit_for_a_gain_or_a_withdrawal_for_a_los
     breaker, verdict = breaker.observe(
         reading(146_000, previous_close_equity=rupees(100_000), net_deposit=rupees(50_000))
     )
-    assert verdict.used == pytest.approx(4_000 / 150_000)
+    assert verdict.used == pytest.approx(0.04, abs=1e-6), "down 4 % before the deposit, and after it"
     breaker, verdict = breaker.observe(reading(46_000, net_deposit=rupees(-100_000)))
-    assert verdict.used == pytest.approx(4_000 / 50_000) and verdict.tripped
+    assert verdict.used == pytest.approx(0.04, abs=1e-6) and not verdict.tripped
+
+
+@pytest.mark.parametrize("kind", [DailyLoss, WeeklyLoss])
+def test_a_loss_in_rupees_stays_that_many_rupees_whatever_is_paid_in_or_out(kind):
+    keys = {"max_daily_loss_absolute": 3_000.0, "max_weekly_loss_absolute": 3_000.0}
+    breaker, verdict = kind.of(limits(**keys), LAKH).observe(reading(97_100, previous_close_equity=LAKH))
+    assert not verdict.tripped and verdict.headroom * 100_000 == pytest.approx(100)
+    breaker, verdict = breaker.observe(reading(1_097_100, net_deposit=rupees(1_000_000)))
+    assert not verdict.tripped and verdict.used * 1_100_000 == pytest.approx(2_900)
+    breaker, verdict = breaker.observe(reading(1_096_999))
+    assert verdict.tripped and verdict.used < 0.05, "a small part of the account by now"
+    _, verdict = breaker.observe(reading(40_000, net_deposit=rupees(-1_056_999)))
+    assert verdict.tripped
+
+
+def test_an_account_that_had_nothing_before_a_deposit_starts_with_it():
+    breaker, _ = Drawdown(0.15, rupees(0)).observe(reading(50_000, net_deposit=rupees(50_000)))
+    assert breaker.peak == rupees(50_000)
+    assert after_cash(rupees(10), reading(40, net_deposit=rupees(40))) == rupees(50)
+    assert after_cash(rupees(10), reading(40)) == rupees(10)
+    assert after_cash(Paise(3), Reading(0, MONDAY, Paise(10), Paise(5))) == Paise(6)
 
 
 def test_daily_loss_on_the_first_session_ever_starts_from_the_first_reading():
@@ -155,8 +176,8 @@ def test_single_stock_loss_after_an_approved_resume_counts_what_comes_on_top():
 
 def test_portfolio_value_is_measured_against_what_was_put_in():
     breaker = PortfolioValue.of(RiskLimits(), LAKH)
-    breaker, verdict = breaker.observe(reading(130_500, net_deposit=rupees(50_000)))
-    assert not verdict.tripped
+    breaker, verdict = breaker.observe(reading(150_000, net_deposit=rupees(50_000)))
+    assert verdict.used == 0.0
     assert breaker.observe(reading(120_001))[1].tripped is False
     assert breaker.observe(reading(120_000))[1].tripped
 

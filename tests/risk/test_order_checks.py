@@ -157,11 +157,14 @@ def test_small_orders_are_refused_except_for_safety():
     assert why(sell(4, 100), at=context(book=full, sellable={"SBIN": 2_000})) == [set()], "no cash reserve left"
 
 
-def test_a_single_share_that_is_too_large_may_be_sold_but_not_bought():
+def test_a_single_share_that_is_too_large_cannot_be_sliced_so_only_the_largest_weight_bounds_it():
     dear = book(quantities=(0, 0, 2), prices=(rupees(1_000), rupees(1_000), rupees(200_000)))
     at = context(book=dear, sellable={"SBIN": 2})
     assert why(sell(1, 200_000), at=at) == [set()]
-    assert C.ORDER_TOO_LARGE in why(buy(1, 200_000), at=at)[0]
+    assert why(sell(2, 200_000), at=at) == [{C.ORDER_TOO_LARGE}]
+    assert why(buy(1, 200_000), at=at) == [{C.ORDER_MAX_WEIGHT}]
+    none = book(quantities=(0, 0, 0), prices=(rupees(1_000), rupees(1_000), rupees(200_000)))
+    assert why(buy(1, 200_000), at=context(book=none)) == [set()]
 
 
 def test_purchases_are_paid_from_available_cash_with_charges():

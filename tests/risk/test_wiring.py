@@ -22,6 +22,7 @@ from risk.limits import RiskLimits, load_limits
 from risk.order_checks import Batch, OrderRules
 from risk.reasons import ReasonCode
 from risk.wiring import ALWAYS_ON, EXTERNALLY_ENFORCED, WIRED, enforced_by
+from tests.risk.board_steps import observe
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN", "KOTAKBANK", "AXISBANK")
@@ -72,7 +73,7 @@ def after(limits: RiskLimits, *equities: float, entry: float = 1_000, last: floa
     for equity in equities:
         holding = PositionReading("SBIN", 10, rupees(entry), rupees(last))
         now = Reading(0, MONDAY, rupees(equity), previous_close_equity=rupees(100_000), positions=(holding,))
-        board, _ = board.observe(now)
+        board, _ = observe(board, now)
     return board
 
 
@@ -81,15 +82,15 @@ def trips(name: str, equity: float, **prices: float) -> Callable[[RiskLimits], b
 
 
 def still_latched(*, at_ns: int, approve: bool) -> Callable[[RiskLimits], bool]:
-    def observe(limits: RiskLimits) -> bool:
+    def held(limits: RiskLimits) -> bool:
         board = after(limits, 94_000)
         assert board.latched
         if approve:
             board = board.approve("asha", "seen", 0)
-        board, _ = board.observe(Reading(at_ns, MONDAY, rupees(94_000), previous_close_equity=rupees(100_000)))
+        board, _ = observe(board, Reading(at_ns, MONDAY, rupees(94_000), previous_close_equity=rupees(100_000)))
         return bool(board.latched)
 
-    return observe
+    return held
 
 
 EVEN = (0.15,) * 5
@@ -108,8 +109,6 @@ CROSSINGS: dict[str, tuple[Any, Any, Callable[[RiskLimits], bool]]] = {
     "circuit_breakers.max_drawdown_percent": (15.0, 3.0, trips("drawdown", 96_000)),
     "circuit_breakers.max_single_stock_loss": (8.0, 3.0, trips("single_stock_loss", 96_000, entry=1_000, last=960)),
     "circuit_breakers.min_portfolio_value_percent": (80.0, 97.0, trips("portfolio_value", 96_000)),
-    "circuit_breakers.max_single_position_percent": (50.0, 14.0, tells(ReasonCode.ALERT_SINGLE_POSITION, EVEN)),
-    "circuit_breakers.min_positions_count": (5, 6, tells(ReasonCode.ALERT_FEW_POSITIONS, EVEN)),
     "alerts.large_trade_threshold": (
         0.11, 0.09, tells(ReasonCode.ALERT_LARGE_TRADE, (0.25, 0.15, 0.15, 0.15, 0.15)),
     ),

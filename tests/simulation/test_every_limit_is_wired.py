@@ -212,7 +212,7 @@ CASES: dict[str, Case] = {
     "circuit_breakers.max_single_stock_loss": Case(8.0, 4.0, one_falls, tripped("single_stock_loss")),
     "circuit_breakers.min_portfolio_value_percent": Case(80.0, 97.0, falling(-0.045), tripped("portfolio_value")),
     "circuit_breakers.max_single_position_percent": Case(50.0, 14.0, wanting(EVEN), told(CODE.ALERT_SINGLE_POSITION)),
-    "circuit_breakers.min_positions_count": Case(5, 6, wanting(EVEN), told(CODE.ALERT_FEW_POSITIONS)),
+    "circuit_breakers.min_positions_count": Case(0, 6, wanting(EVEN), told(CODE.ALERT_FEW_POSITIONS)),
     "alerts.large_trade_threshold": Case(0.13, 0.09, wanting(EVEN), told(CODE.ALERT_LARGE_TRADE)),
     "alerts.large_weight_change": Case(0.16, 0.14, wanting(EVEN), told(CODE.ALERT_LARGE_WEIGHT_CHANGE)),
     "alerts.negative_days_threshold": Case(4, 3, falling(*[-0.001] * 3), told(CODE.ALERT_NEGATIVE_DAYS)),
