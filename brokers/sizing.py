@@ -76,30 +76,6 @@ def slice_order(quantity: int, price: Paise, max_value: Paise) -> list[int]:
     return [size + 1] * extra + [size] * (count - extra)
 
 
-def outside_band(
-    before: Sequence[int],
-    after: Sequence[int],
-    prices: Sequence[Paise],
-    weights: Sequence[float],
-    *,
-    equity: int,
-    band: float,
-    max_weight: float,
-) -> tuple[int, ...]:
-    """Return the quantities without changes that are smaller than `band` (a fraction of equity).
-
-    Such a change is not worth its charges. The band yields where a holding is above its limit, or leaves altogether
-    (approved weight 0).
-    """
-    least = band * equity
-    kept: list[int] = []
-    for held, wanted, price, weight in zip(before, after, prices, weights, strict=True):
-        small = abs(wanted - held) * price < least
-        must = held * price / equity > max_weight or (weight == 0.0 and held > 0)
-        kept.append(held if small and not must else wanted)
-    return tuple(kept)
-
-
 def scaled_to(quantities: Sequence[int], prices: Sequence[Paise], most: int) -> list[int]:
     """Return the quantities, scaled down together, so that at `prices` they are worth at most `most` paise.
 

@@ -11,7 +11,7 @@ from math import isfinite
 
 import numpy as np
 
-from brokers.sizing import EXPECTED_COSTS, outside_band
+from brokers.sizing import EXPECTED_COSTS
 from daemon.agenda import decision_id
 from daemon.alarms import warning
 from daemon.bus import Bus, Envelope, Output
@@ -22,6 +22,7 @@ from daemon.state import State
 from market.calendar import Calendar
 from market.money import Paise
 from risk.approval import ApprovedPlan
+from risk.band import outside_band
 from risk.exposure import intervals
 from risk.gate import Book, Gate, Refusal, TargetApproval
 from risk.margins import Margin, at_most, position_margins
@@ -210,12 +211,11 @@ class Decider:
             approval.weights,
             equity=equity,
             band=self.settings.execution.band,
-            max_weight=self.gate.limits.position_limits.max_weight_per_stock,
+            bounds=self.gate.bounds,
+            traded=book.traded,
+            worst=book.high or None,
         )
         plan = self.gate.approve_plan(message.decision_id, book, worthwhile)
-        if not isinstance(plan, ApprovedPlan):
-            # What is left undone inside the band may be the very sale that pays for a purchase: then all of it is done.
-            plan = self.gate.approve_plan(message.decision_id, book, rounded.quantities)
         if not isinstance(plan, ApprovedPlan):
             return self._refused(message, plan, book)
         self.plans = {message.decision_id: plan}

@@ -112,6 +112,11 @@ class Gate:
         """The limits that are in force."""
         return self._limits
 
+    @property
+    def bounds(self) -> Bounds:
+        """The position limits as bounds, with nothing traded yet and everything tradable."""
+        return self._bounds
+
     def review_targets(
         self, target: Sequence[float], book: Book, *, latched: Sequence[str]
     ) -> TargetApproval | Refusal:

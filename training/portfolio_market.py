@@ -25,7 +25,6 @@ from brokers.sizing import (
     affordable,
     fills_at,
     limit_price,
-    outside_band,
     scaled_to,
     slice_order,
     slipped_price,
@@ -38,6 +37,7 @@ from market.money import Paise, rupees
 from market.sessions import MINUTE_NS, Phase, midnight_ns
 from market.store import DailyBars
 from risk.approval import Side
+from risk.band import outside_band
 from risk.order_checks import CHARGES_MARGIN
 from risk.plan_checks import against_plan
 from risk.projection import Bounds, project, project_batch
@@ -289,13 +289,9 @@ class PortfolioMarket:
         change = sum(abs(w - q * price / equity) for w, q, price in zip(approved, held, prices, strict=True))
         left = float(equity - int(change * equity * EXPECTED_COSTS))
         after = whole_shares(approved, held, prices, left, bounds).quantities
-        planned_shares = outside_band(
-            held, after, prices, approved, equity=equity, band=self._band, max_weight=bounds.max_weight
-        )
+        planned_shares = outside_band(held, after, prices, approved, equity=equity, band=self._band, bounds=bounds)
         if against_plan(self.symbols, held, planned_shares, prices, equity=equity, bounds=bounds):
-            # As the daemon's planner does: what the band leaves undone may be the sale that pays for a purchase.
-            refused = against_plan(self.symbols, held, after, prices, equity=equity, bounds=bounds)
-            planned_shares = tuple(held) if refused else after
+            planned_shares = tuple(held)  # the daemon's decision is refused
         most = bounds.max_weight * equity
         sells: list[tuple[int, int]] = []
         buys: list[tuple[int, int]] = []

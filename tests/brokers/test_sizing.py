@@ -14,7 +14,6 @@ from brokers.sizing import (
     affordable,
     fills_at,
     limit_price,
-    outside_band,
     scaled_to,
     slice_order,
     slipped_price,
@@ -121,11 +120,3 @@ def test_purchases_shrink_together_to_the_room_there_is():
     assert scaled_to([10, 20], prices, rupees(1_000)) == [5, 10]
     assert scaled_to([10, 20], prices, rupees(1_999)) == [9, 19]
     assert scaled_to([10, 20], prices, 0) == [0, 0] and scaled_to([], [], 0) == []
-
-
-def test_changes_inside_the_band_are_left_undone_unless_they_must_be_done():
-    prices = [rupees(100)] * 4
-    options = {"equity": rupees(100_000), "band": 0.01, "max_weight": 0.40}
-    assert outside_band([100, 100, 0, 0], [109, 110, 9, 0], prices, [0.1, 0.1, 0.1, 0.1], **options) == (100, 110, 0, 0)
-    # Above its limit, or on its way out altogether.
-    assert outside_band([405, 5, 0, 0], [400, 0, 0, 0], prices, [0.4, 0.0, 0.0, 0.0], **options) == (400, 0, 0, 0)
