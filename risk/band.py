@@ -2,7 +2,7 @@
 
 A change of a holding that is smaller than the band stays undone, unless a limit asks for it (the holding is above its
 maximum or below its minimum) or the holding leaves altogether. What is left undone may be the sale that pays for a
-purchase; then the purchases shrink to the room there is. Only where that would leave a holding below its minimum is
+purchase; then the purchases shrink to the room there is, and away where that is less than the band. Only where that would leave a holding below its minimum is
 everything done as it was rounded. The daemon's planner and training's market ask the same function.
 """
 
@@ -51,9 +51,10 @@ def outside_band(
         return tuple(after)
     if lifts:
         return tuple(rounded)
-    return tuple(
-        [
-            have + (quantity - have) * room // bought if quantity > have else quantity
-            for have, quantity in zip(held, after, strict=True)
-        ]
-    )
+    shrunk: list[int] = []
+    for have, quantity, price in zip(held, after, prices, strict=True):
+        if quantity > have:
+            more = (quantity - have) * room // bought
+            quantity = have + more if more * price >= least else have
+        shrunk.append(quantity)
+    return tuple(shrunk)

@@ -40,9 +40,14 @@ def test_a_holding_below_its_minimum_is_lifted_however_little_it_is():
 
 def test_purchases_that_sales_left_undone_should_have_paid_for_shrink_together():
     # 945 of 950 are held; the purchases of 20 and 10 were to be paid for by small sales of 9 each.
-    assert banded((300, 300, 300, 45), (320, 291, 291, 45)) == (305, 300, 300, 45)
-    held, wide = (300, 300, 300, 35), Bounds(0.40, 0.0, 0.95, 0.30)
-    assert banded(held, (310, 320, 291, 35), bounds=wide) == (305, 310, 300, 35)
+    held, wide = (300, 290, 300, 25), Bounds(0.40, 0.0, 0.95, 0.30)
+    assert banded(held, (330, 320, 291, 25), bounds=wide) == (317, 307, 300, 25)
+    assert banded(held, (350, 301, 291, 25), bounds=wide) == (328, 290, 300, 25), "six shares are below the band"
+
+
+def test_purchases_shrink_away_where_what_is_left_of_them_is_below_the_band():
+    # 945 of 950 are held; the purchase of 20 was to be paid for by small sales of 9 each.
+    assert banded((300, 300, 300, 45), (320, 291, 291, 45)) == (300, 300, 300, 45)
 
 
 def test_purchases_shrink_to_the_turnover_that_is_left():
