@@ -129,7 +129,7 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.ORDER_SESSION_CLOSED: "the market of this instrument is not in continuous trading",
     ReasonCode.ORDER_PRICE_STALE: "the reference price is older than allowed, or from the future",
     ReasonCode.ORDER_PRICE_COLLAR: "the limit price is too far from the reference price",
-    ReasonCode.ORDER_PRICE_BAND: "the limit price is outside the exchange's price band of the day",
+    ReasonCode.ORDER_PRICE_BAND: "the limit price is outside the price band that the broker's list of the day has for it",
     ReasonCode.ORDER_TICK: "the limit price is not a multiple of the price step",
     ReasonCode.ORDER_LOT: "the quantity is not a positive multiple of the lot",
     ReasonCode.ORDER_TOO_LARGE: "the order is too large a part of the account; the planner slices such orders",
