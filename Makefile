@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench docs clean setup
+.PHONY: run test lint bench docs mutants clean setup
 
 setup: $(READY)
 
@@ -32,6 +32,12 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python -m risk.document > docs/risk.md
 
+# From nothing, since a test that has become weaker would leave old verdicts as they are. docs/mutation.md has the last run.
+mutants: $(READY)
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/python scripts/mutation_score.py
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,8 +2,9 @@
 
 A change of a holding that is smaller than the band stays undone, unless a limit asks for it (the holding is above its
 maximum or below its minimum) or the holding leaves altogether. What is left undone may be the sale that pays for a
-purchase; then the purchases shrink to the room there is, and away where that is less than the band. Only where that would leave a holding below its minimum is
-everything done as it was rounded. The daemon's planner and training's market ask the same function.
+purchase; then the purchases shrink to the room there is, and away where that is less than the band. Only where this would
+leave a holding below its minimum is everything done as it was rounded. The daemon's planner and training's market ask the
+same function.
 """
 
 from __future__ import annotations

@@ -116,12 +116,11 @@ def _line(error: Any, merged: Content, overlay: Content, prefix: str) -> str:
     section = location[0]
     if len(location) == 1:  # a rule between keys; its text starts with the key
         text = str(error["ctx"]["error"])
-        key = text.split(":", 1)[0]
+        key = text.partition(":")[0]
         return f"{prefix if key in overlay.get(section, {}) else ''}{section}.{text}"
-    key = location[1]
-    mine = prefix if key in overlay.get(section, {}) else ""
+    key = location[1]  # of the overlay itself: what is below it has been found good before
     rule = allowed(SECTIONS[section].model_fields[key])
-    return f"{mine}{section}.{key}: {show(merged[section].get(key))}: must be {rule}"
+    return f"{prefix}{section}.{key}: {show(merged[section].get(key))}: must be {rule}"
 
 
 def allowed(field: FieldInfo) -> str:
@@ -136,7 +135,7 @@ def allowed(field: FieldInfo) -> str:
     words = "a whole number" if "int" in kind else "a number"
     parts = []
     for rule in field.metadata:
-        for attribute, text in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most")):
+        for attribute, text in (("gt", "above"), ("ge", "at least"), ("le", "at most")):
             bound = getattr(rule, attribute, None)
             if bound is not None:
                 parts.append(f"{text} {bound:.12g}")
@@ -150,8 +149,8 @@ def _check_tightens(base: RiskLimits, mine: RiskLimits, overlay: Content, *, fil
             before, after = getattr(getattr(base, section), key), getattr(getattr(mine, section), key)
             if before == after:
                 continue
-            extra = SECTIONS[section].model_fields[key].json_schema_extra
-            direction = extra["tighter"] if isinstance(extra, dict) else "fixed"
+            extra: Any = SECTIONS[section].model_fields[key].json_schema_extra
+            direction = extra["tighter"]
             where = f"{file}: {prefix}{section}.{key}: {show(after)}"
             if direction == "fixed":
                 raise BadInput(f"{where}: is the same in all modes ({show(before)})")

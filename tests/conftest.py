@@ -1,9 +1,21 @@
-"""What every room's tests share: the way to the real market data, which is never part of the repository."""
+"""What every room's tests share: the way to the real market data, which is never part of the repository, and how
+Hypothesis looks for counterexamples while the code is mutated."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
+
+# `make mutants` runs the tests thousands of times: few examples (see tests/examples.py), always the same, none shrunk.
+settings.register_profile(
+    "mutants",
+    max_examples=8,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+)
 
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

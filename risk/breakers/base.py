@@ -167,12 +167,13 @@ class PeriodLoss(msgspec.Struct, frozen=True, gc=False):
         return state, state.verdict(reading.equity)
 
     def verdict(self, equity: Paise) -> Verdict:
-        """Return the verdict of the limit that is used up further."""
+        """Return the verdict of the limit that is used up further; without a loss, of the smaller one."""
         name = str(self.__struct_config__.tag)
         used, limit = fraction_lost(now=equity, baseline=self.baseline), self.percent / 100.0
         if self.absolute is not None and self.rupees > 0:
             lost, most = self.rupees - equity, self.absolute * 100.0
-            if lost / most > used / limit:
+            losing = lost > 0 or used > 0.0
+            if lost / most > used / limit if losing else most / self.rupees < limit:
                 return Verdict(name, lost / self.rupees, most / self.rupees)
         return Verdict(name, used, limit)
 

@@ -43,6 +43,11 @@ def test_positions_that_are_too_large_and_too_few_are_concerns():
     assert (few.code, few.value, few.limit) == (ReasonCode.ALERT_FEW_POSITIONS, 1, 2)
 
 
+def test_a_position_has_a_billionth_for_rounding_and_no_more():
+    under = RiskLimits(circuit_breakers=CircuitBreakers(max_single_position_percent=50.0, min_positions_count=0))
+    assert concerns(("SBIN",), (0.5 + 0.9e-9,), under) == () and concerns(("SBIN",), (0.5 + 1.1e-9,), under) != ()
+
+
 def test_only_what_was_no_concern_before_is_news():
     old = Reason(ReasonCode.ALERT_SINGLE_POSITION, "SBIN", 0.51, 0.5)
     grown = Reason(ReasonCode.ALERT_SINGLE_POSITION, "SBIN", 0.6, 0.5)
@@ -91,6 +96,13 @@ def test_a_month_at_the_threshold_is_not_below_it():
     exact = monthly_sharpe(line)
     assert exact is not None
     assert after_session(line, 0, limits(low_sharpe_threshold=exact)) == ()
+
+
+def test_a_month_that_falls_from_exactly_the_threshold_is_told():
+    line = [0.01, -0.01] * 10 + [0.0]
+    exact = monthly_sharpe(line)
+    assert exact is not None
+    assert ReasonCode.ALERT_LOW_SHARPE in codes(after_session([*line, -0.05], 1, limits(low_sharpe_threshold=exact)))
 
 
 @given(st.lists(st.floats(-0.2, 0.2), max_size=40))

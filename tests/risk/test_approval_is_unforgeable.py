@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from market.money import rupees
-from risk.approval import ApprovedOrder, ApprovedPlan, ProposedOrder, Side, is_approved, is_approved_plan
+from risk.approval import ApprovedOrder, ApprovedPlan, ProposedOrder, Side, _seal, is_approved, is_approved_plan
 from risk.gate import Book, Gate, OrderContext
 from risk.limits import RiskLimits
 from risk.reasons import ReasonCode
@@ -175,6 +175,14 @@ def test_what_the_gate_sealed_verifies_and_an_equal_copy_too():
     order, plan = sealed(), sealed_plan()
     assert is_approved(order) and is_approved(msgspec.structs.replace(order))
     assert is_approved_plan(plan) and is_approved_plan(msgspec.structs.replace(plan))
+
+
+def test_only_the_orders_of_an_exit_may_leave_despite_a_halt():
+    leaving = GATE.approve_plan("plan", BOOK, (50,), leaves=True)
+    assert isinstance(leaving, ApprovedPlan)
+    (order,), _ = GATE.review_orders([SALE], CONTEXT, leaving)
+    assert order.leaves and is_approved(order)
+    assert not sealed().leaves and not _seal(SALE, limits_version="v", priced_at_ns=0).leaves
 
 
 @pytest.mark.parametrize("field", ApprovedOrder.__struct_fields__)

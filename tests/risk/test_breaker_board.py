@@ -18,8 +18,10 @@ from risk.breakers.board import (
     Reading,
     Trip,
 )
+from risk.breakers.single_stock import SingleStockLoss
 from risk.limits import RiskLimits
 from risk.schema import Recovery
+from tests.examples import examples
 from tests.risk.board_steps import observe
 
 MONDAY = date(2025, 6, 2)
@@ -156,6 +158,54 @@ def test_without_manual_approval_the_pause_is_enough():
     assert observe(after, reading(94_000, DAY))[0].latched == ()
 
 
+def test_a_latch_keeps_what_tripped_it_and_who_approved_it_why():
+    holding = PositionReading("SBIN", 10, rupees(100), rupees(80))
+    after, _ = observe(board(), reading(99_000, 5, positions=(holding,)))
+    (latch,) = after.latches
+    assert (latch.name, latch.tripped_at_ns, latch.detail) == ("single_stock_loss", 5, "SBIN")
+    assert (latch.used, latch.limit) == (pytest.approx(0.2), 0.08)
+    (latch,) = after.approve(" asha ", " seen ", HOUR).latches
+    assert (latch.approved_by, latch.approved_reason, latch.approved_at_ns) == ("asha", "seen", HOUR)
+
+
+def test_a_second_approval_is_for_the_later_trip_alone():
+    approved = tripped_board().approve("asha", "daily loss seen", HOUR)
+    worse, _ = observe(approved, reading(84_000, 2 * HOUR))
+    names = {latch.name: latch.approved_by for latch in worse.approve("ravi", "the rest", 3 * HOUR).latches}
+    assert names == {"daily_loss": "asha", "weekly_loss": "ravi", "drawdown": "ravi"}
+
+
+def test_what_a_release_measures_afresh_it_remembers():
+    released, _ = observe(tripped_board().approve("asha", "seen", HOUR), reading(94_000, DAY, session=MONDAY))
+    assert released.latched == ()
+    later, trips = observe(released, reading(93_000, DAY + HOUR, session=MONDAY))
+    assert trips == () and {v.name: v.used for v in later.verdicts}["daily_loss"] == pytest.approx(1 / 94)
+
+
+def test_a_refused_approval_says_why_in_one_line():
+    with pytest.raises(
+        BadInput, match=r"^approve: a name and a reason are needed; an approval without a reason is not one$"
+    ):
+        tripped_board().approve("asha", "", HOUR)
+    with pytest.raises(BadInput, match=r"^approve: no circuit breaker waits for an approval$"):
+        board().approve("asha", "just in case", HOUR)
+
+
+def test_a_split_reaches_the_breaker_of_single_stocks_alone_and_nothing_is_released_on_the_old_basis():
+    holding = PositionReading("SBIN", 10, rupees(100), rupees(80))
+    latched, _ = observe(board(), reading(99_000, positions=(holding,)))
+    released = latched.approve("asha", "seen", HOUR).release(("single_stock_loss",))
+    after = released.apply_action("SBIN", 2, 1, before=rupees(100), after=rupees(50))
+    assert SingleStockLoss(0.08, {"SBIN": (rupees(50), rupees(40))}) in after.breakers
+    assert [type(b) for b in after.breakers] == [type(b) for b in released.breakers]
+    assert [b for b in after.breakers if not isinstance(b, SingleStockLoss)] == [
+        b for b in released.breakers if not isinstance(b, SingleStockLoss)
+    ]
+    approved = latched.approve("asha", "seen", HOUR)
+    assert approved.releasable(DAY) == ("single_stock_loss",)
+    assert approved.apply_action("SBIN", 2, 1, before=rupees(100), after=rupees(50)).releasable(DAY) == ()
+
+
 STEPS = st.lists(
     st.tuples(
         st.one_of(st.none(), st.integers(1, 200_000)), st.integers(0, 30), st.integers(-5_000, 5_000), st.booleans()
@@ -164,7 +214,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(STEPS)
 def test_no_latch_ever_goes_without_pause_and_approval(steps):
     warm = board()

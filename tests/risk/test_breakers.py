@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.money import Paise, rupees
-from risk.breakers.base import PositionReading, Reading, after_cash
+from risk.breakers.base import PositionReading, Reading, after_cash, fraction_lost
 from risk.breakers.daily_loss import DailyLoss
 from risk.breakers.drawdown import Drawdown
 from risk.breakers.portfolio_value import PortfolioValue
@@ -197,3 +197,137 @@ def test_a_restarted_breaker_measures_from_the_reading_and_does_not_count_its_de
     assert verdict.tripped
     _, verdict = breaker.restart(now).observe(now)
     assert verdict.used == pytest.approx(0.0)
+
+
+def test_each_breaker_takes_its_limit_from_the_file():
+    shared = limits(max_daily_loss_absolute=2_000.0, max_weekly_loss_absolute=3_000.0)
+    assert DailyLoss.of(shared, LAKH) == DailyLoss(5.0, 2_000.0, None, LAKH, LAKH)
+    assert WeeklyLoss.of(shared, LAKH) == WeeklyLoss(10.0, 3_000.0, None, LAKH, LAKH)
+    assert Drawdown.of(RiskLimits(), LAKH) == Drawdown(0.15, LAKH)
+    assert SingleStockLoss.of(RiskLimits(), LAKH) == SingleStockLoss(0.08, {})
+
+
+# ---- deposits within a session, and limits in rupees after them
+
+
+@pytest.mark.parametrize("kind", [DailyLoss, WeeklyLoss])
+def test_a_deposit_in_the_middle_of_a_session_stays_in_the_baseline(kind):
+    breaker, _ = kind.of(RiskLimits(), LAKH).observe(reading(100_000, previous_close_equity=LAKH))
+    breaker, _ = breaker.observe(reading(150_000, net_deposit=rupees(50_000), previous_close_equity=LAKH))
+    breaker, verdict = breaker.observe(reading(147_000, previous_close_equity=LAKH))
+    assert verdict.used == pytest.approx(3 / 150) and breaker.session == MONDAY
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(DailyLoss, "max_daily_loss_absolute"), (WeeklyLoss, "max_weekly_loss_absolute")]
+)
+def test_a_limit_in_rupees_is_a_smaller_part_of_a_larger_account(kind, key):
+    breaker, verdict = kind.of(limits(**{key: 2_000.0}), LAKH).observe(reading(100_000, previous_close_equity=LAKH))
+    assert verdict.limit == pytest.approx(0.02)
+    breaker, verdict = breaker.observe(reading(200_000, net_deposit=rupees(100_000), previous_close_equity=LAKH))
+    assert verdict.limit == pytest.approx(0.01)
+    _, verdict = breaker.observe(reading(199_900))
+    assert (verdict.used, verdict.limit) == (pytest.approx(0.0005), pytest.approx(0.01))
+    _, verdict = kind.of(limits(**{key: 50_000.0}), LAKH).observe(reading(99_000, previous_close_equity=LAKH))
+    assert verdict.used == pytest.approx(0.01) and verdict.limit < 0.11, "the percentage is the tighter one"
+
+
+def test_weekly_loss_takes_a_deposit_before_the_week_or_before_a_session_into_the_baseline():
+    monday = reading(150_000, net_deposit=rupees(50_000), previous_close_equity=LAKH)
+    breaker, verdict = WeeklyLoss.of(RiskLimits(), LAKH).observe(monday)
+    assert verdict.used == 0.0 and breaker.baseline == rupees(150_000)
+    tuesday = reading(
+        160_000, session=MONDAY + timedelta(days=1), net_deposit=rupees(10_000), previous_close_equity=rupees(150_000)
+    )
+    breaker, verdict = breaker.observe(tuesday)
+    assert verdict.used == 0.0 and breaker.baseline == rupees(160_000)
+
+
+# ---- a single stock, share by share
+
+
+def worst(breaker: SingleStockLoss, *positions: PositionReading) -> tuple[str, float]:
+    _, verdict = breaker.observe(reading(100_000, positions=positions))
+    return verdict.detail, verdict.used
+
+
+def test_without_a_loss_no_stock_is_named_and_of_equal_losses_the_first_is():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH)
+    assert worst(breaker) == ("", 0.0)
+    assert worst(breaker, holding("SBIN", 100, 100), holding("TCS", 100, 110)) == ("", 0.0)
+    assert worst(breaker, holding("SBIN", 100, 95), holding("TCS", 100, 95))[0] == "SBIN"
+
+
+def test_a_holding_that_says_nothing_hides_none_that_does():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH)
+    gone = holding("SBIN", 100, 50, quantity=0)
+    unpaid = PositionReading("BONUS", 10, Paise(0), rupees(10))
+    assert worst(breaker, gone, unpaid, holding("TCS", 100, 95)) == ("TCS", pytest.approx(0.05))
+
+
+def test_one_share_and_a_price_of_one_paisa_count():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH)
+    assert worst(breaker, holding("SBIN", 100, 90, quantity=1)) == ("SBIN", pytest.approx(0.1))
+    assert worst(breaker, PositionReading("PENNY", 10, Paise(1), Paise(0))) == ("PENNY", 1.0)
+
+
+def test_what_is_accepted_is_what_is_held_at_a_known_price():
+    breaker = SingleStockLoss.of(RiskLimits(), LAKH).restart(
+        reading(
+            100_000,
+            positions=(
+                holding("SBIN", 100, 90, quantity=1),
+                holding("GONE", 100, 90, quantity=0),
+                PositionReading("DARK", 10, rupees(100), Paise(0)),
+                PositionReading("PENNY", 10, Paise(2), Paise(1)),
+            ),
+        )
+    )
+    assert breaker == SingleStockLoss(0.08, {"SBIN": (rupees(100), rupees(90)), "PENNY": (Paise(2), Paise(1))})
+    # Those that were not accepted are judged as ever.
+    assert worst(breaker, holding("TCS", 100, 91), holding("SBIN", 100, 90)) == ("TCS", pytest.approx(0.09))
+
+
+# ---- splits and bonus issues
+
+
+def accepted(**pairs: tuple[int, int]) -> SingleStockLoss:
+    return SingleStockLoss(0.08, {symbol: (Paise(entry), Paise(price)) for symbol, (entry, price) in pairs.items()})
+
+
+def test_a_split_moves_an_accepted_price_to_the_new_basis_and_leaves_the_others():
+    before = accepted(SBIN=(10_000, 9_000), TCS=(50_000, 45_000))
+    after = before.apply_action("SBIN", 2, 1, before=Paise(10_000), after=Paise(5_000))
+    assert after == accepted(SBIN=(5_000, 4_500), TCS=(50_000, 45_000))
+    assert not after.observe(reading(1, positions=(holding("SBIN", 50, 44.9),)))[1].tripped
+
+
+def test_an_accepted_price_is_rounded_to_the_nearest_paisa():
+    # Three new shares for two: 9,001 * 2 / 3 = 6,000.67; 9,002 * 2 / 3 = 6,001.33; a half goes up.
+    for price, new in ((9_001, 6_001), (9_002, 6_001)):
+        moved = accepted(SBIN=(10_000, price)).apply_action("SBIN", 3, 2, before=Paise(10_000), after=Paise(6_667))
+        assert moved == accepted(SBIN=(6_667, new))
+    half = accepted(SBIN=(10_000, 9_001)).apply_action("SBIN", 2, 1, before=Paise(10_000), after=Paise(5_000))
+    assert half == accepted(SBIN=(5_000, 4_501))
+
+
+def test_an_action_on_another_entry_voids_the_acceptance_and_on_another_stock_changes_nothing():
+    before = accepted(SBIN=(10_000, 9_000), TCS=(50_000, 45_000))
+    assert before.apply_action("INFY", 2, 1, before=Paise(1), after=Paise(1)) is before
+    void = accepted(TCS=(50_000, 45_000))
+    assert before.apply_action("SBIN", 2, 1, before=Paise(9_999), after=Paise(5_000)) == void
+    assert before.apply_action("SBIN", 20_000, 1, before=Paise(10_000), after=Paise(0)) == void
+    assert before.apply_action("SBIN", 10_000, 1, before=Paise(10_000), after=Paise(1)) == accepted(
+        SBIN=(1, 1), TCS=(50_000, 45_000)
+    )
+
+
+# ---- what is lost, and which of two limits counts
+
+
+@pytest.mark.parametrize(
+    ("now", "baseline", "lost"),
+    [(-1, 1, 2.0), (0, 1, 1.0), (1, 1, 0.0), (95, 100, 0.05), (1, 0, 0.0), (0, 0, 1.0), (-1, -5, 1.0)],
+)
+def test_the_part_that_is_lost_of_nothing_is_all_of_it_unless_something_is_there(now, baseline, lost):
+    assert fraction_lost(now=now, baseline=baseline) == pytest.approx(lost)

@@ -47,6 +47,11 @@ def test_without_a_price_nothing_is_known():
     assert worst_equity(rupees(1), {"SBIN": Paise(0)}, [pending(Side.BUY, 1)]) is None
 
 
+def test_a_price_of_one_paisa_is_a_price():
+    order = Pending("SBIN", Side.BUY, 10, Paise(3))
+    assert worst_equity(rupees(1), {"SBIN": Paise(1)}, [order]) == rupees(1) - 20
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(Side), st.integers(0, 500), st.floats(50, 200)), max_size=6), st.integers(0, 500)
 )

@@ -11,9 +11,12 @@ from msgspec.structs import replace
 
 from market.money import ZERO, Paise, rupees
 from risk.approval import ApprovedPlan, ProposedOrder, Side, is_approved, is_approved_plan
+from risk.bounds import Bounds
 from risk.gate import Book, Gate, OrderContext, Refusal, TargetApproval
 from risk.limits import RiskLimits
 from risk.reasons import EXPLANATIONS, Reason, ReasonCode, reason_table
+from risk.schema import Alerts, PositionLimits
+from tests.examples import examples
 
 SYMBOLS = ("HDFCBANK", "ICICIBANK", "SBIN", "KOTAKBANK", "AXISBANK")
 GATE = Gate(RiskLimits())
@@ -130,7 +133,7 @@ def test_what_was_traded_in_this_session_counts_against_the_turnover():
     assert moved[0] == pytest.approx(0.225, abs=0.01) and moved[1] == pytest.approx(0.05)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.one_of(st.floats(), st.floats(0.0, 0.3)), max_size=7),
     st.lists(st.integers(-1, 500), min_size=5, max_size=5),
@@ -145,7 +148,7 @@ def test_whatever_is_asked_the_gate_answers_and_never_raises(target, quantities,
         assert len(GATE.round_to_shares(result, at).quantities) == 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), min_size=5, max_size=5), st.lists(st.integers(0, 190), min_size=5, max_size=5))
 def test_every_order_of_an_approved_plan_passes_when_sells_come_first(raw, quantities):
     """The two passes agree: what round_to_shares plans, review_orders lets through (in slices, small orders aside)."""
@@ -348,3 +351,175 @@ def test_a_reason_reads_as_one_line():
 
 def test_the_table_for_the_documentation_has_a_row_per_code():
     assert reason_table().count("\n") == len(ReasonCode) + 1
+
+
+# ---- what the gate says, to the last digit
+
+
+def fresh(**sections: object) -> Gate:
+    return Gate(RiskLimits(**sections))  # type: ignore[arg-type]
+
+
+def near(value: float) -> object:
+    return pytest.approx(value, rel=0.0, abs=1e-12)
+
+
+def refusals(result: object) -> tuple[Reason, ...]:
+    assert isinstance(result, Refusal), result
+    return result.reasons
+
+
+NAN = float("nan")
+BROKE = book(equity=Paise(-150))
+
+
+@pytest.mark.parametrize(
+    ("target", "at", "expected"),
+    [
+        ((0.2,) * 4, book(), Reason(C.TARGET_WRONG_LENGTH, value=4, limit=5)),
+        ((0.2, NAN, 0.2, 0.2, 0.2), book(), Reason(C.TARGET_NOT_FINITE, "ICICIBANK")),
+        ((0.2, -0.01, 0.2, 0.2, 0.2), book(), Reason(C.TARGET_NEGATIVE, "ICICIBANK", -0.01, 0.0)),
+        ((0.5, 0.5, 0.25, 0.0, 0.0), book(), Reason(C.TARGET_ABOVE_ONE, value=1.25, limit=1.0)),
+        (EQUAL, BROKE, Reason(C.BOOK_NO_EQUITY, value=-1.5, limit=0.0)),
+        (EQUAL, book(prices=(rupees(1), Paise(0), *(rupees(1),) * 3)), Reason(C.BOOK_NO_PRICE, "ICICIBANK")),
+        (EQUAL, book(quantities=(1, -7, 1, 1, 1)), Reason(C.BOOK_NEGATIVE_QUANTITY, "ICICIBANK", -7, 0.0)),
+    ],
+)
+def test_a_refused_target_says_what_and_how_much(target, at, expected):
+    assert refusals(GATE.review_targets(target, at, latched=())) == (expected,)
+
+
+def test_a_weight_beyond_the_universe_has_no_name():
+    found = refusals(GATE.review_targets((0.1,) * 5 + (NAN,), book(), latched=()))
+    assert found == (Reason(C.TARGET_WRONG_LENGTH, value=6, limit=5), Reason(C.TARGET_NOT_FINITE))
+
+
+def test_a_target_may_exceed_one_by_a_millionth_and_no_more():
+    assert isinstance(GATE.review_targets((1.0 + 1e-6, 0, 0, 0, 0), book(), latched=()), TargetApproval)
+    assert isinstance(GATE.review_targets((1.0 + 2e-6, 0, 0, 0, 0), book(), latched=()), Refusal)
+
+
+def test_one_paisa_is_equity_and_one_paisa_is_a_price():
+    poor = book(quantities=(0,) * 5, prices=(Paise(1),) * 5, cash=Paise(1), equity=Paise(1))
+    assert isinstance(GATE.review_targets(EQUAL, poor, latched=()), TargetApproval)
+    assert isinstance(GATE.approve_plan("plan", poor, (0,) * 5), ApprovedPlan)
+    _, context, plan = selling()
+    sale = ProposedOrder("A1", "plan", "SBIN", Side.SELL, 10, Paise(1))
+    _, (refused,) = GATE.review_orders([sale], replace(context, book=poor), plan)
+    assert C.BOOK_NO_EQUITY not in {reason.code for reason in refused.reasons}
+
+
+def test_a_book_whose_parts_do_not_match_is_not_judged():
+    with pytest.raises(ValueError, match="shorter"):
+        GATE.review_targets(EQUAL, book(tradable=(True,) * 4), latched=())
+    approval = approve(EQUAL)
+    with pytest.raises(ValueError, match="shorter"):
+        GATE.round_to_shares(approval, book(high=(190,) * 5, tradable=(True,) * 4))
+
+
+def test_what_was_moved_and_what_gave_way_is_there_in_numbers_and_in_reasons():
+    heavy = book(quantities=(500, 100, 100, 100, 100), cash=rupees(100_000), tradable=(False, *(True,) * 4))
+    result = approve((0.1, 0.1, 0.1, 0.1, 0.1), heavy)
+    assert result.moved == {"untradable": near(0.4)} and result.relaxed == {"max_weight": 0.5}
+    by_code = {reason.code: reason for reason in result.reasons}
+    assert by_code[C.RELAXED_MAX_WEIGHT] == Reason(C.RELAXED_MAX_WEIGHT, value=0.5)
+    assert by_code[C.LIMIT_UNTRADABLE] == Reason(C.LIMIT_UNTRADABLE, value=result.moved["untradable"])
+
+
+def test_a_large_change_that_is_asked_for_and_a_large_trade_are_told_with_their_size():
+    flat = book(quantities=(0,) * 5, cash=rupees(1_000_000))
+    told = {
+        (r.code, r.symbol): r for r in fresh().review_targets((0.3, 0.05, 0.05, 0.05, 0.05), flat, latched=()).reasons
+    }
+    asked = told[C.ALERT_LARGE_WEIGHT_CHANGE, "HDFCBANK"]
+    assert (asked.value, asked.limit) == (near(0.3), near(0.2))
+    traded = told[C.ALERT_LARGE_TRADE, "HDFCBANK"]
+    assert (traded.value, traded.limit) == (near(0.3), near(0.1))
+    less = approve((0.0, 0.19, 0.19, 0.19, 0.19))
+    found = {r.code: r for r in less.reasons if r.symbol == "HDFCBANK"}
+    assert found[C.ALERT_LARGE_TRADE].value == near(-0.14), "from 19 % down to the minimum"
+    sold = {r.code: r for r in approve((0.0, 0.3, 0.2, 0.2, 0.2), book(quantities=(300, 160, 160, 160, 160))).reasons}
+    assert sold[C.ALERT_LARGE_WEIGHT_CHANGE].value == near(-0.3)
+
+
+def test_an_alert_has_a_billionth_for_rounding_and_no_more():
+    flat = book(quantities=(0,) * 5, cash=rupees(1_000_000))
+    gate = fresh(alerts=Alerts(large_weight_change=0.14, large_trade_threshold=0.14))
+    at, beyond = (
+        gate.review_targets((w, 0.05, 0.05, 0.05, 0.05), flat, latched=()) for w in (0.14 + 1e-9, 0.14 + 2e-9)
+    )
+    assert codes(at) == set()
+    assert codes(beyond) == {C.ALERT_LARGE_WEIGHT_CHANGE, C.ALERT_LARGE_TRADE}
+
+
+@pytest.mark.parametrize(
+    ("after", "at", "expected"),
+    [
+        ((100,) * 4, RICH, Reason(C.TARGET_WRONG_LENGTH, value=4, limit=5)),
+        ((190,) * 5, BROKE, Reason(C.BOOK_NO_EQUITY, value=-1.5, limit=0.0)),
+        ((100, 103, 100, 100, 100), RICH, Reason(C.PLAN_EXIT_BUYS, "ICICIBANK", 3, 0.0)),
+    ],
+)
+def test_a_refused_plan_says_what_and_how_much(after, at, expected):
+    assert refusals(GATE.approve_plan("plan", at, after, leaves=True)) == (expected,)
+
+
+def test_whole_shares_of_a_book_with_unknown_outcomes_trade_what_is_known_and_say_what_gave_way():
+    unsure = book(
+        quantities=(100,) * 5, high=(100, 100, 400, 100, 100), tradable=(True, True, False, True, True),
+        cash=rupees(500_000),
+    )  # fmt: skip
+    rounded = GATE.round_to_shares(approve((0.15, 0.1, 0.1, 0.05, 0.1), unsure), unsure)
+    assert rounded.quantities == (150, 100, 100, 50, 100) and rounded.relaxed == {}
+    dear = (rupees(410_000), *(rupees(1_000),) * 4)
+    lost = book(
+        quantities=(1, 0, 0, 0, 0), high=(1, 0, 0, 0, 0), cash=rupees(590_000), prices=dear,
+    )  # fmt: skip
+    assert GATE.round_to_shares(approve((0.4, 0.1, 0.1, 0.1, 0.1), lost), lost).relaxed == {"min_weight": 0.0}
+
+
+def test_a_gate_seals_under_the_limits_that_it_was_made_with():
+    limits = RiskLimits(position_limits=PositionLimits(max_daily_turnover=0.2))
+    gate = Gate(limits)
+    assert gate.limits is limits
+    assert gate.bounds == Bounds.of(limits.position_limits)
+    assert gate.room_for_purchases(RICH) == rupees(400_000)
+    order, context, _ = selling()
+    plan = gate.approve_plan("plan", context.book, (190, 190, 180, 190, 190))
+    assert isinstance(plan, ApprovedPlan)
+    (sealed,), _ = gate.review_orders([order], context, plan)
+    assert sealed.limits_version == plan.limits_version == limits.version
+    late = gate.review_targets((0.05, 0.05, 0.28, 0.28, 0.29), book(traded=rupees(100_000)), latched=())
+    assert isinstance(late, TargetApproval) and late.bounds.turnover == near(0.15)
+
+
+def test_a_refused_order_is_handed_back_and_the_next_one_is_judged_all_the_same():
+    order, context, plan = selling()
+    beyond = ProposedOrder("A0", "plan", "SBIN", Side.SELL, 11, rupees(1_000))
+    (sealed,), (refused,) = GATE.review_orders([beyond, order], context, plan)
+    assert sealed.tag == "A1" and refused.order is beyond
+    assert refused.reasons == (Reason(C.ORDER_BEYOND_PLAN, "SBIN", -11, -10),)
+
+
+def test_orders_without_equity_or_plan_are_handed_back_with_the_reason():
+    order, context, plan = selling()
+    approved, (refused,) = GATE.review_orders([order], replace(context, book=BROKE), plan)
+    assert approved == [] and refused.order is order
+    assert refused.reasons == (Reason(C.BOOK_NO_EQUITY, value=-1.5, limit=0.0),)
+    _, (refused,) = GATE.review_orders([order], context, replace(plan, equity=Paise(1)))
+    assert refused.reasons == (Reason(C.PLAN_NOT_APPROVED),)
+
+
+def test_a_stale_approval_says_which_limits_or_how_many_seconds():
+    order, context, plan = selling()
+    (sealed,), _ = GATE.review_orders([order], context, plan)
+    deadline = 1_000 + 2 * 10**9
+    late = Reason(C.PLAN_PRICE_STALE, "SBIN", 2.0, 0.0, "seconds too old")
+    assert GATE.last_look(sealed, priced_not_before_ns=deadline) == late
+    _, (refused,) = GATE.review_orders([order], replace(context, priced_not_before_ns=deadline), plan)
+    assert refused.reasons == (replace(late, symbol=""),)
+    other = fresh(position_limits=PositionLimits(max_leverage=0.9))
+    versions = f"approved under {GATE.limits.version}, in force {other.limits.version}"
+    assert other.last_look(sealed, priced_not_before_ns=0) == Reason(C.PLAN_LIMITS_CHANGED, "SBIN", detail=versions)
+    forged = Reason(C.PLAN_NOT_APPROVED, "SBIN", detail="the order's seal does not verify")
+    assert GATE.last_look(replace(sealed, quantity=11), priced_not_before_ns=0) == forged

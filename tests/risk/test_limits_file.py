@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from market.errors import BadInput
-from risk.limits import REPLAY_ONLY_FALSE, RiskLimits, load_limits
-from risk.schema import PositionLimits
+from risk.limits import REPLAY_ONLY_FALSE, RiskLimits, allowed, load_limits
+from risk.schema import PositionLimits, Section, _key, _percent
 from risk.wiring import WIRED
 
 SHIPPED = Path(__file__).resolve().parents[2] / "production" / "config" / "risk_limits.yaml"
@@ -165,13 +165,121 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(tmp_path, text
     assert line in refusal(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "position_limits: {max_leverage: 2.0}",
+            "position_limits.max_leverage: 2: must be a number above 0 and at most 1",
+        ),
+        (
+            "paper: {position_limits: {max_leverage: 7.0}}",
+            "paper.position_limits.max_leverage: 7: must be a number above 0 and at most 1",
+        ),
+        (
+            "position_limits: {min_weight_per_stock: 0.5}",
+            "position_limits.min_weight_per_stock: 0.5: must be at most max_weight_per_stock (0.4)",
+        ),
+        (
+            "paper: {position_limits: {min_weight_per_stock: 0.5}}",
+            "paper.position_limits.min_weight_per_stock: 0.5: must be at most max_weight_per_stock (0.4)",
+        ),
+        # The overlay moved the largest weight; the rule names the smallest, which is not the overlay's.
+        (
+            "paper: {position_limits: {max_weight_per_stock: 0.04}}",
+            "position_limits.min_weight_per_stock: 0.05: must be at most max_weight_per_stock (0.04)",
+        ),
+        (
+            "position_limits: {minimum_weight: 0.3}",
+            "position_limits.minimum_weight: unknown key; did you mean min_weight_per_stock?",
+        ),
+        (
+            "position_limits: {daily: 0.3}",
+            "position_limits.daily: unknown key; allowed: max_weight_per_stock, min_weight_per_stock, "
+            "max_daily_turnover, min_cash_reserve, max_leverage",
+        ),
+        (
+            "paper: {position_limit: {max_leverage: 1.0}}",
+            "paper.position_limit: unknown section; did you mean position_limits?",
+        ),
+        ("paper: {position_limits: 0.3}", "paper.position_limits: 0.3: must be a section with keys"),
+        (
+            "paper: {live: {daily_approval_required: true}}",
+            "paper.live: unknown section; allowed: position_limits, circuit_breakers, alerts, execution, recovery, "
+            "monitoring, emergency",
+        ),
+        (
+            "paper: {emergency: {contacts: ['owner@example.org']}}",
+            "paper.emergency.contacts: ('owner@example.org',): is the same in all modes (())",
+        ),
+        (
+            "- a",
+            "content: must be sections with keys (position_limits, circuit_breakers, alerts, execution, recovery, "
+            "monitoring, emergency, live, paper)",
+        ),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_told_in_exactly_one_line(tmp_path, text, line):
+    assert refusal(tmp_path, text) == line
+
+
+def test_an_overlay_is_read_to_its_end(tmp_path):
+    loose = "max_leverage: 1.0, max_daily_turnover: 0.9"
+    assert refusal(tmp_path, f"paper: {{position_limits: {{{loose}}}}}").startswith(
+        "paper.position_limits.max_daily_turnover: 0.9: may only tighten"
+    )
+    switched_on = "max_daily_loss_absolute: 5000.0, max_drawdown_percent: 90.0"
+    assert refusal(tmp_path, f"paper: {{circuit_breakers: {{{switched_on}}}}}").startswith(
+        "paper.circuit_breakers.max_drawdown_percent: 90: may only tighten"
+    )
+
+
+def test_a_section_without_keys_is_the_defaults(tmp_path):
+    assert load(tmp_path, "alerts:\nposition_limits: {max_leverage: 1.0}") == RiskLimits()
+
+
+def sample() -> type[Section]:
+    """A section, declared anew, since a key's range is fixed when its section is declared."""
+
+    class Sample(Section):
+        loss: float | None = _percent(5.0, "what a day may cost")
+        ratio: float = _key(0.5, "a ratio", above=0.0, at_most=1.0, tighter="higher")
+        floor: float = _key(7.0, "a floor", at_least=7.0)
+        free: float = _key(7.0, "anything")
+
+    return Sample
+
+
+def test_a_percent_key_refuses_a_fraction_written_by_mistake():
+    section = sample()
+    for inside in (0.1, 100.0):
+        assert section.model_validate({"loss": inside}).model_dump()["loss"] == inside
+    for outside in (0.09, 100.1):
+        with pytest.raises(ValueError, match="loss"):
+            section.model_validate({"loss": outside})
+
+
+def test_a_key_keeps_its_default_its_range_its_meaning_and_its_direction():
+    section = sample()
+    assert section().model_dump() == {"loss": 5.0, "ratio": 0.5, "floor": 7.0, "free": 7.0}
+    said = {
+        key: (field.description, field.json_schema_extra, allowed(field)) for key, field in section.model_fields.items()
+    }
+    assert said == {
+        "loss": ("what a day may cost", {"tighter": "lower"}, "a number at least 0.1 and at most 100, or null for off"),
+        "ratio": ("a ratio", {"tighter": "higher"}, "a number above 0 and at most 1"),
+        "floor": ("a floor", {"tighter": "fixed"}, "a number at least 7"),
+        "free": ("anything", {"tighter": "fixed"}, "a number"),
+    }
+
+
 def test_a_second_mistake_is_counted(tmp_path):
     text = "position_limits: {max_weight_per_stock: 3.0, max_leverage: 4.0}"
     assert refusal(tmp_path, text).endswith("(and 1 more)")
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="nothing is traded without limits"):
+    with pytest.raises(BadInput, match=r"absent.yaml: cannot be read \(.*\); nothing is traded without limits$"):
         load_limits(tmp_path / "absent.yaml", mode="paper")
 
 
@@ -204,6 +312,19 @@ def test_limits_that_a_universe_cannot_meet_are_refused_when_it_is_known():
     RiskLimits().check_universe(19)
     with pytest.raises(BadInput, match=r"min_weight_per_stock: 0.05: 20 instruments need 1 of equity.*at most 0.0475"):
         RiskLimits().check_universe(20)
+
+
+def test_a_universe_needs_an_instrument_and_may_use_the_budget_up():
+    RiskLimits().check_universe(1)
+    with pytest.raises(BadInput, match=r"^universe: 0 instruments: at least 1$"):
+        RiskLimits().check_universe(0)
+    # Two minima that together are a billionth above the budget: that much is left to the rounding of floats.
+    billionth = (0.5 + 1e-9) / 2
+    full = PositionLimits(max_leverage=0.5, min_weight_per_stock=billionth)
+    RiskLimits(position_limits=full).check_universe(2)
+    above = PositionLimits(max_leverage=0.5, min_weight_per_stock=billionth + 1e-12)
+    with pytest.raises(BadInput, match="2 instruments need"):
+        RiskLimits(position_limits=above).check_universe(2)
 
 
 def test_every_key_of_the_schema_is_enforced_somewhere_and_says_what_it_does():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from market.money import Paise, rupees
 from risk.margins import Margin, at_least, at_most, position_margins
 from risk.schema import RiskLimits
@@ -35,3 +37,20 @@ def test_the_margins_of_a_book():
         Margin("min_cash_reserve", 0.65, 0.05, 0.6),
         Margin("max_leverage", 0.35, 1.0, 0.65),
     )
+
+
+def test_the_smallest_weight_is_a_fraction_of_the_equity_too():
+    found = position_margins(
+        ("HDFCBANK", "SBIN"),
+        (30, 10),
+        (rupees(1_000), rupees(500)),
+        equity=rupees(100_000),
+        traded=0,
+        limits=RiskLimits(),
+    )
+    assert found[1] == Margin("min_weight_per_stock", 0.05, 0.05, 0.0, "SBIN")
+
+
+def test_a_book_with_a_price_missing_has_no_margins():
+    with pytest.raises(ValueError, match="shorter"):
+        position_margins(("SBIN", "TCS"), (1, 1), (rupees(1),), equity=rupees(10), traded=0, limits=RiskLimits())

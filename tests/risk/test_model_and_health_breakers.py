@@ -59,12 +59,12 @@ def test_a_models_loss_is_no_withdrawal_and_its_gain_no_deposit():
     assert verdict.used == 0.0 and breaker.baseline == rupees(50_000)
     # Down a tenth, then a deposit: still down a tenth.
     breaker, verdict = breaker.observe(reading(145_000, deposit=100_000))
-    assert verdict.used == pytest.approx(0.1)
+    assert verdict.used == pytest.approx(0.1) and breaker.model == "v1"
 
 
 def test_after_an_approved_resume_the_model_starts_again():
     breaker = model_loss().activate("v1").restart(reading(80_000, deposit=5_000))
-    assert breaker.baseline == rupees(75_000) and breaker.model == "v1"
+    assert breaker == ModelLoss(0.15, "v1", rupees(75_000))
 
 
 def test_a_model_that_is_never_taken_back_is_not_on_the_board():
@@ -113,7 +113,7 @@ def test_three_failures_in_a_row_are_a_breach_and_one_good_answer_starts_again()
         assert model.verdict.used == pytest.approx(count / 3) and model.verdict.limit == 1.0
     assert model.verdict.name == MODEL_HEALTH and model.verdict.detail == "failure 3"
     assert model.good().verdict.used == 0.0 and model.good().watched
-    assert data.good() is data
+    assert data.good() is data and model.good() == Health(MODEL_HEALTH, True)
 
 
 def test_somebody_else_may_have_counted():

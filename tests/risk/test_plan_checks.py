@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from market.money import rupees
 from risk.plan_checks import against_plan
 from risk.projection import Bounds
@@ -54,7 +56,7 @@ def test_a_holding_above_its_maximum_may_stay_or_shrink_but_not_grow():
 
 
 def test_what_cannot_be_traded_or_has_no_price_does_not_move():
-    assert [r.code for r in judge((10, 0), (9, 0), tradable=(False, True))] == [C.PLAN_UNTRADABLE]
+    assert judge((10, 0), (9, 0), tradable=(False, True)) == [Reason(C.PLAN_UNTRADABLE, "A")]
     assert judge((10, 0), (10, 2), tradable=(False, True)) == []
     assert [r.code for r in judge((10, 0), (11, 0), prices=(0, 50))] == [C.PLAN_UNTRADABLE]
 
@@ -64,3 +66,31 @@ def test_a_position_that_may_be_larger_leaves_less_room_for_the_others():
     assert judge((50, 0), (50, 80), bounds=wide, worst=(50, 0)) == []
     (reason,) = judge((50, 0), (50, 80), bounds=wide, worst=(60, 0))
     assert reason == Reason(C.PLAN_CASH_RESERVE, "", 1.0, 0.95)
+
+
+CRORES = 10**11
+# A billionth of ten crore rupees is a rupee; at one paisa a share, that is a hundred shares.
+SLACK = 100
+
+
+def judge_paise(before, after, bounds, **options) -> list[ReasonCode]:
+    return [r.code for r in judge(before, after, bounds=bounds, prices=(1, 1), equity=CRORES, **options)]
+
+
+@pytest.mark.parametrize(
+    ("before", "bounds", "code"),
+    [
+        (0, Bounds(0.5, 0.0, 1.0, 1.0), C.PLAN_MAX_WEIGHT),
+        (0, Bounds(1.0, 0.0, 0.5, 1.0), C.PLAN_CASH_RESERVE),
+        (0, Bounds(1.0, 0.0, 1.0, 0.25), C.PLAN_TURNOVER),
+    ],
+)
+def test_a_limit_has_a_billionth_of_the_equity_for_rounding_and_not_a_paisa_more(before, bounds, code):
+    at = CRORES // 2 + SLACK
+    assert judge_paise((before, 0), (at, 0), bounds) == []
+    assert judge_paise((before, 0), (at + 1, 0), bounds) == [code]
+
+
+def test_a_book_and_a_plan_of_different_lengths_are_not_judged():
+    with pytest.raises(ValueError, match="shorter"):
+        judge((0, 0), (1, 1), prices=(rupees(1),))

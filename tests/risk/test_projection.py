@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import quadprog
@@ -13,6 +15,8 @@ from scipy.sparse import csr_array, eye_array, hstack, vstack
 
 from risk.projection import Bounds, Projection, project, project_batch
 from risk.projection_arrays import project_arrays
+from risk.schema import PositionLimits
+from tests.examples import examples
 
 EPS = 1e-9
 EXACTLY = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
@@ -204,7 +208,7 @@ def broken(result: Projection, previous: list[float], limits: Bounds) -> list[st
     return wrong
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(problems())
 def test_the_result_keeps_every_limit_and_says_which_it_could_not_keep(problem):
     target, previous, limits = problem
@@ -213,7 +217,7 @@ def test_the_result_keeps_every_limit_and_says_which_it_could_not_keep(problem):
     assert set(result.active) == set(result.moved)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(problems())
 def test_only_what_cannot_hold_is_relaxed_and_by_the_smallest_amount(problem):
     target, previous, limits = problem
@@ -221,7 +225,7 @@ def test_only_what_cannot_hold_is_relaxed_and_by_the_smallest_amount(problem):
     assert project(target, previous, limits).relaxed == pytest.approx(judge.relaxed, abs=1e-7)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(problems(FEW))
 def test_the_result_is_the_closest_point_that_a_general_solver_finds(problem):
     target, previous, limits = problem
@@ -232,14 +236,14 @@ def test_the_result_is_the_closest_point_that_a_general_solver_finds(problem):
     assert mine <= np.sum((best - target) ** 2) + 1e-6
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(problems())
 def test_multipliers_prove_that_no_feasible_point_is_closer(problem):
     target, previous, limits = problem
     assert stationary(target, project(target, previous, limits), Judge(previous, limits))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(problems())
 def test_projecting_twice_is_projecting_once(problem):
     target, previous, limits = problem
@@ -251,7 +255,7 @@ def test_projecting_twice_is_projecting_once(problem):
         assert twice == Projection(result.weights)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_a_small_change_of_the_target_is_at_most_that_change_of_the_result(problem, seed):
     target, previous, limits = problem
@@ -261,7 +265,7 @@ def test_a_small_change_of_the_target_is_at_most_that_change_of_the_result(probl
     assert np.linalg.norm(after - before) <= np.linalg.norm(np.array(nudged) - target) + 1e-10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_a_small_change_of_the_book_or_the_limits_is_a_small_change_of_the_result(problem, seed):
     """Whatever gives way gives way continuously; only an instrument that stops being tradable makes a step."""
@@ -281,7 +285,7 @@ def test_a_small_change_of_the_book_or_the_limits_is_a_small_change_of_the_resul
     assert np.abs(np.array(after.weights) - before.weights).sum() <= 4.0 * size * change
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(problems())
 def test_the_batch_gives_the_same_weights(problem):
     target, previous, limits = problem
@@ -290,7 +294,7 @@ def test_the_batch_gives_the_same_weights(problem):
     assert np.allclose(rows[0], one, rtol=0.0, atol=EPS) and np.allclose(rows[2], one, rtol=0.0, atol=EPS)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(problems(st.integers(1, 60)))
 def test_plain_python_and_numpy_give_the_same_answer_and_the_same_report(problem):
     target, previous, limits = problem
@@ -356,6 +360,37 @@ def test_when_turnover_ends_the_purchases_the_smallest_positions_are_lifted_to_o
     assert result.relaxed == pytest.approx({"min_weight": 0.02})
 
 
+def test_a_purchase_to_the_minimum_that_needs_a_sale_costs_its_turnover_twice():
+    # The budget is used up: of 4 % bought and sold, half pays for the purchases of the two that are empty.
+    held = (0.5, 0.45, 0.0, 0.0)
+    limits = bounds(max_weight=0.6, turnover=0.02)
+    result = project(held, held, limits)
+    assert result.weights == pytest.approx((0.49, 0.44, 0.01, 0.01)) and result.relaxed == pytest.approx(
+        {"min_weight": 0.01}
+    )
+    # With 1 % of the budget unused, that costs its own value and the rest twice: 0.01 + (0.04 - 0.01) / 2.
+    held = (0.5, 0.44, 0.0, 0.0)
+    result = project(held, held, limits)
+    assert result.relaxed == pytest.approx({"min_weight": 0.0125}) and sum(result.weights) == pytest.approx(0.95)
+    (row,) = project_batch(np.array([held]), np.array([held]), limits)
+    assert row.tolist() == pytest.approx(result.weights)
+
+
+def test_the_lowest_of_all_minima_that_gave_way_is_reported():
+    # Nothing of the first, which cannot be traded; the cash for the last is short of its minimum.
+    short_of_cash = bounds(max_weight=0.9, min_weight=0.2, tradable=(False, False, True))
+    result = project((0.0, 0.85, 0.1), (0.0, 0.85, 0.1), short_of_cash)
+    assert result.relaxed == pytest.approx({"min_weight": 0.0}) and result.weights[2] == pytest.approx(0.1)
+    short_of_turnover = bounds(turnover=0.01, tradable=(False, True, True))
+    result = project((0.0, 0.3, 0.0), (0.0, 0.3, 0.0), short_of_turnover)
+    assert result.relaxed == pytest.approx({"min_weight": 0.0}) and result.weights[2] == pytest.approx(0.02)
+
+
+def test_what_cannot_be_traded_and_lies_on_its_limits_gives_way_to_nothing():
+    limits = bounds(max_weight=0.5, min_weight=0.25, budget=0.75, tradable=(False, False))
+    assert project((0.5, 0.25), (0.5, 0.25), limits).relaxed == {}
+
+
 def test_the_minimum_gives_way_when_untradable_holdings_leave_too_little_cash():
     limits = bounds(tradable=(False, True, True, True, True), min_weight=0.2, max_weight=0.9)
     result = project((0.1, 0.2, 0.2, 0.2, 0.2), (0.55, 0.1, 0.1, 0.1, 0.1), limits)
@@ -376,6 +411,83 @@ def test_a_book_over_the_budget_is_sold_down_even_when_turnover_is_used_up():
     assert result.relaxed == pytest.approx({"turnover": 0.025})
 
 
+def test_of_a_leverage_and_a_cash_reserve_that_leave_the_same_the_reserve_is_named():
+    same_budget = PositionLimits(max_leverage=0.95, min_cash_reserve=0.05)
+    assert Bounds.of(same_budget).budget_name == "cash_reserve"
+    assert Bounds.of(PositionLimits(max_leverage=0.94, min_cash_reserve=0.05)).budget_name == "leverage"
+
+
 def test_leverage_is_named_when_it_binds_before_the_cash_reserve():
     result = project((0.19,) * 5, EQUAL, bounds(budget=0.80, budget_name="leverage"))
     assert result.active == ("leverage",)
+
+
+def many_problems(count: int, *, concentrated: bool = False) -> list[tuple[list[float], list[float], Bounds]]:
+    """Small problems from a fixed seed, coarse enough for ties and for weights that lie on their limits.
+
+    `concentrated`: a few instruments hold nearly everything, and the others are below their minimum.
+    """
+    rng = np.random.default_rng(20250602)
+    found = []
+    for _ in range(count):
+        n = int(rng.integers(1, 7))
+        digits = int(rng.choice([1, 2, 12]))
+        raw, target = np.round(rng.random(n), digits), np.round(rng.random(n) * rng.choice([0.2, 0.5, 1.0]), digits)
+        if concentrated:
+            raw = raw**6
+        previous = np.round(raw * rng.choice([0.0, 0.3, 0.9, 1.0]) / (raw.sum() or 1.0), digits)
+        flags = tuple(bool(flag) for flag in rng.random(n) > 0.3) if rng.random() < 0.3 else None
+        budget = float(rng.choice([0.5, 0.9, 1.0]))
+        maximum = min(1.0, float(rng.choice([1.0, 1.5, 3.0])) / n)
+        limits = Bounds(
+            maximum,
+            min(maximum, budget / n, float(rng.choice([0.0, 0.1, 0.3])) * (2.5 if concentrated else 1.0) / n),
+            budget,
+            float(rng.choice([0.0, 0.05, 0.2, 1.0])),
+            tradable=flags,
+        )
+        found.append((target.tolist(), previous.tolist(), limits))
+    return found
+
+
+MANY = many_problems(2_000) + many_problems(1_000, concentrated=True)
+
+
+def same(left: Sequence[float], right: Sequence[float]) -> bool:
+    return len(left) == len(right) and all(abs(a - b) <= 1e-11 for a, b in zip(left, right, strict=True))
+
+
+def same_report(left: dict[str, float], right: dict[str, float]) -> bool:
+    return left.keys() == right.keys() and same([*left.values()], [right[name] for name in left])
+
+
+def test_plain_python_and_numpy_agree_on_thousands_of_small_problems():
+    for target, previous, limits in MANY:
+        one, other = project(target, previous, limits), project_arrays(target, previous, limits)
+        assert same(one.weights, other.weights), (target, previous, limits)
+        assert same_report(one.relaxed, other.relaxed) and same_report(one.moved, other.moved)
+        assert one.active == tuple(one.moved) and other.active == tuple(other.moved)
+        assert min(one.weights) >= 0.0 and min(other.weights) >= 0.0
+
+
+def test_a_batch_of_many_books_is_each_of_them():
+    kinds: dict[tuple[int, Bounds], list[tuple[list[float], list[float]]]] = {}
+    for target, previous, limits in MANY:
+        kinds.setdefault((len(target), limits), []).append((target, previous))
+    for (_, limits), books in kinds.items():
+        rows = project_batch(np.array([t for t, _ in books]), np.array([p for _, p in books]), limits)
+        for (target, previous), row in zip(books, rows.tolist(), strict=True):
+            assert same(project(target, previous, limits).weights, row), (target, previous, limits)
+
+
+def test_thousands_of_small_problems_keep_their_limits_and_can_be_projected_again():
+    for target, previous, limits in MANY[::4]:
+        result = project(target, previous, limits)
+        assert broken(result, previous, limits) == []
+        assert same(project(result.weights, previous, limits).weights, result.weights)
+
+
+def test_a_target_of_another_length_than_the_book_is_not_cut_short():
+    for target in ((0.2,) * 4, (0.2,) * 6):
+        with pytest.raises(ValueError, match=r"argument 2 is"):
+            project(target, EQUAL, bounds())
