@@ -122,14 +122,7 @@ class _Rounded:
                 continue
             value = weight * equity
             wanted = value / price
-            if wanted >= have:
-                count = int(wanted + _WHOLE)
-                if count < have:
-                    count = have
-            else:
-                count = -int((_WHOLE - wanted) // 1)
-                if count > have:
-                    count = have
+            count = int(wanted + _WHOLE) if wanted >= have else -int((_WHOLE - wanted) // 1)
             # What the weight keeps of the minimum must be kept by the shares.
             floor = (value if value < minimum else minimum) - slack
             bottom, top = -int(-floor // price), int(cap // price)
@@ -163,11 +156,7 @@ class _Rounded:
             free &= np.fromiter(bounds.tradable, np.bool_, n)
         divisor = np.maximum(price, 1)
         wanted = value / divisor
-        count = np.where(
-            wanted >= have,
-            np.maximum(np.floor(wanted + _WHOLE), have),
-            np.minimum(np.ceil(wanted - _WHOLE), have),
-        ).astype(np.int64)
+        count = np.where(wanted >= have, np.floor(wanted + _WHOLE), np.ceil(wanted - _WHOLE)).astype(np.int64)
         kept = np.minimum(value, bounds.min_weight * equity) - slack
         least = np.maximum(np.ceil(kept / divisor), 0.0).astype(np.int64)
         most = ((bounds.max_weight * equity + slack) // divisor).astype(np.int64)

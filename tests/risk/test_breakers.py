@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.money import Paise, rupees
-from risk.breakers.base import PositionReading, Reading, after_cash, fraction_lost
+from risk.breakers.base import PositionReading, Reading, Verdict, after_cash, fraction_lost
 from risk.breakers.daily_loss import DailyLoss
 from risk.breakers.drawdown import Drawdown
 from risk.breakers.portfolio_value import PortfolioValue
@@ -331,3 +331,8 @@ def test_an_action_on_another_entry_voids_the_acceptance_and_on_another_stock_ch
 )
 def test_the_part_that_is_lost_of_nothing_is_all_of_it_unless_something_is_there(now, baseline, lost):
     assert fraction_lost(now=now, baseline=baseline) == pytest.approx(lost)
+
+
+def test_reaching_the_limit_but_for_the_rounding_of_floats_is_a_trip():
+    assert Verdict("drawdown", 0.15 - 1e-12, 0.15).tripped
+    assert not Verdict("drawdown", 0.15 - 2e-12, 0.15).tripped

@@ -347,6 +347,8 @@ def test_a_reason_reads_as_one_line():
     reason = Reason(ReasonCode.ORDER_TOO_LARGE, "SBIN", 0.2, 0.15)
     assert reason.text.startswith("ORDER_TOO_LARGE SBIN: the order is too large")
     assert reason.text.endswith("; value 0.2, limit 0.15") and str(reason) == reason.text
+    named = Reason(ReasonCode.BREAKER_LATCHED, detail="drawdown")
+    assert named.text == "BREAKER_LATCHED: a circuit breaker has tripped and is not cleared (drawdown)"
 
 
 def test_the_table_for_the_documentation_has_a_row_per_code():

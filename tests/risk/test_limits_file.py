@@ -212,6 +212,7 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(tmp_path, text
             "paper: {emergency: {contacts: ['owner@example.org']}}",
             "paper.emergency.contacts: ('owner@example.org',): is the same in all modes (())",
         ),
+        ("emergency: {contacts: owner}", "emergency.contacts: 'owner': must be a list of texts"),
         (
             "- a",
             "content: must be sections with keys (position_limits, circuit_breakers, alerts, execution, recovery, "
@@ -271,6 +272,13 @@ def test_a_key_keeps_its_default_its_range_its_meaning_and_its_direction():
         "floor": ("a floor", {"tighter": "fixed"}, "a number at least 7"),
         "free": ("anything", {"tighter": "fixed"}, "a number"),
     }
+
+
+def test_a_minimum_may_be_the_maximum_and_all_that_the_cash_reserve_leaves():
+    fixed = PositionLimits(min_weight_per_stock=0.4, max_weight_per_stock=0.4)
+    assert fixed.min_weight_per_stock == fixed.max_weight_per_stock
+    whole = PositionLimits(min_weight_per_stock=0.5, max_weight_per_stock=0.5, max_leverage=0.5)
+    assert whole.min_weight_per_stock == whole.budget
 
 
 def test_a_second_mistake_is_counted(tmp_path):

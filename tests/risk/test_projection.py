@@ -381,6 +381,8 @@ def test_the_lowest_of_all_minima_that_gave_way_is_reported():
     short_of_cash = bounds(max_weight=0.9, min_weight=0.2, tradable=(False, False, True))
     result = project((0.0, 0.85, 0.1), (0.0, 0.85, 0.1), short_of_cash)
     assert result.relaxed == pytest.approx({"min_weight": 0.0}) and result.weights[2] == pytest.approx(0.1)
+    (row,) = project_batch(np.array([[0.0, 0.85, 0.0]]), np.array([[0.0, 0.85, 0.0]]), short_of_cash)
+    assert row.tolist() == pytest.approx([0.0, 0.85, 0.1]), "one instrument has all the cash to itself"
     short_of_turnover = bounds(turnover=0.01, tradable=(False, True, True))
     result = project((0.0, 0.3, 0.0), (0.0, 0.3, 0.0), short_of_turnover)
     assert result.relaxed == pytest.approx({"min_weight": 0.0}) and result.weights[2] == pytest.approx(0.02)
@@ -485,6 +487,10 @@ def test_thousands_of_small_problems_keep_their_limits_and_can_be_projected_agai
         result = project(target, previous, limits)
         assert broken(result, previous, limits) == []
         assert same(project(result.weights, previous, limits).weights, result.weights)
+
+
+def test_no_instruments_have_no_weights():
+    assert project((), (), bounds()) == Projection(())
 
 
 def test_a_target_of_another_length_than_the_book_is_not_cut_short():

@@ -210,6 +210,36 @@ def test_a_larger_purchase_pays_for_the_minimum_of_a_smaller_one():
     assert whole_shares((0.05, 0.9), (0, 0), (17_000, 10_000), 1_000_000.0, limits) == WholeShares((3, 89))
 
 
+def test_no_more_of_a_purchase_is_given_back_than_turnover_lacks():
+    # Rounded up to its minimum the first costs Rs 10 more: 951,000 paise are to be traded, 945,000 may be.
+    limits = Bounds(0.95, 0.05, 0.99, 0.4725)
+    assert whole_shares((0.05, 0.9), (0, 0), (17_000, 10_000), 1_000_000.0, limits) == WholeShares((3, 89))
+
+
+def test_the_largest_purchases_are_given_back_whole_and_of_the_last_what_is_lacking():
+    # 39,000 paise are lacking, no purchase is that large alone: 30,000 of one, and then 9,000 of another.
+    limits = Bounds(0.95, 0.0, 0.99, 0.0105)
+    bought = whole_shares((0.03, 0.02, 0.01), (0, 0, 0), (10_000, 1_000, 1_000), 1_000_000.0, limits)
+    assert bought == WholeShares((0, 11, 10))
+
+
+def test_limits_have_a_billionth_of_the_equity_for_rounding_and_not_a_share_more():
+    # Ten crore rupees at one paisa a share: a billionth is a hundred shares.
+    half = 5 * 10**10
+    for held, expected in ((half + 100, half + 100), (half + 101, half + 100)):
+        rounded = whole_shares((held / 1e11,), (held,), (1,), 1e11, Bounds(1.0, 0.0, 0.5, 1.0))
+        assert rounded == WholeShares((expected,))
+    for wanted, expected in ((half + 100, half + 100), (half + 101, half + 100)):
+        rounded = whole_shares((wanted / 1e11,), (0,), (1,), 1e11, Bounds(1.0, 0.0, 1.0, 0.25))
+        assert rounded == WholeShares((expected,))
+    assert whole_shares((0.0,), (0,), (1,), 1e11, Bounds(1.0, 0.0, 1.0, 1.0)) == WholeShares((0,))
+
+
+def test_weights_of_another_length_than_the_book_are_not_rounded():
+    with pytest.raises(ValueError, match="longer"):
+        whole_shares((0.1,), (1, 2), (100, 100), 1_000.0, Bounds(0.9, 0.0, 1.0, 1.0))
+
+
 def test_a_share_that_costs_more_than_the_maximum_is_not_bought_and_the_minimum_gives_way():
     limits = Bounds(0.4, 0.05, 0.95, 1.0)
     assert whole_shares((0.4,), (0,), (500_000,), 1_000_000.0, limits) == WholeShares((0,), {"min_weight": 0.0})
@@ -302,6 +332,7 @@ def test_thousands_of_small_books_keep_their_limits_or_say_what_gave_way_and_how
         found = rounded(plan)
         shares, relaxed = found.quantities, found.relaxed
         assert plan.broken(shares) == set(relaxed), plan
+        assert all(type(count) is int for count in shares)
         if "turnover" in relaxed:
             assert relaxed["turnover"] == pytest.approx(0.5 * plan.traded(shares) / plan.equity)
         if "min_weight" in relaxed:
@@ -375,3 +406,14 @@ def test_after_every_repair_the_totals_are_those_of_the_shares():
         for repair in (book.keep_budget, book.keep_turnover, book.lift, search, book.lift):
             repair()
             assert (book.gross, book.traded) == (plan.gross(tuple(book.shares)), plan.traded(tuple(book.shares))), plan
+
+
+@pytest.mark.parametrize(("instruments", "searched"), [(10, True), (11, False)])
+def test_up_to_ten_instruments_are_searched_and_above_that_repairs_are_greedy(instruments, searched):
+    # The first sale that greedy repairs choose is too large for what turnover has left; two others are not.
+    weights, held, prices = (0.04878594, 0.09471814, 0.05105103), (1, 4, 2), (6_000, 3_000, 4_000)
+    none = (0,) * (instruments - 3)
+    limits = Bounds(1.0, 0.0, 0.1995551173668314, 0.037722441316584296)
+    rounded = whole_shares((*weights, *none), (*held, *none), (*prices, *(1_000 for _ in none)), 100_000.0, limits)
+    greedy = WholeShares((0, 3, 2, *none), {"turnover": 0.045})
+    assert rounded == (WholeShares((1, 3, 1, *none)) if searched else greedy)
