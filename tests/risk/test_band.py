@@ -11,8 +11,10 @@ from risk.bounds import Bounds
 from risk.plan_checks import against_plan
 from risk.projection import project
 from risk.shares import whole_shares
+from tests.examples import examples
 
 BOUNDS = Bounds(0.40, 0.05, 0.95, 0.30)
+FREE = Bounds(0.40, 0.0, 0.95, 0.30)
 PRICES = (rupees(100),) * 4
 
 
@@ -70,7 +72,30 @@ def test_what_may_be_held_already_leaves_less_room():
     assert banded((200, 200, 200, 200), (280, 200, 200, 200), bounds=free, worst=worst) == (250, 200, 200, 200)
 
 
-@settings(max_examples=300, deadline=None)
+def test_a_single_share_that_leaves_is_sold_and_one_that_is_not_wanted_is_not_bought():
+    assert banded((1, 100, 100, 100), (0, 100, 100, 100), (0.0, 0.1, 0.1, 0.1)) == (0, 100, 100, 100)
+    assert banded((0, 100, 100, 100), (1, 100, 100, 100), (0.0, 0.1, 0.1, 0.1), bounds=FREE) == (0, 100, 100, 100)
+
+
+def test_turnover_counts_to_the_paisa_and_what_was_not_said_was_not_traded():
+    whole = Bounds(1.0, 0.0, 1.0, 0.05)
+    assert banded((0, 0, 0, 0), (100, 0, 0, 0), (0.1,) * 4, bounds=whole) == (100, 0, 0, 0)
+    assert banded((0, 0, 0, 0), (100, 0, 0, 0), (0.1,) * 4, bounds=whole, traded=1) == (99, 0, 0, 0)
+    assert banded((0, 0, 0, 0), (1, 0, 0, 0), (0.1,) * 4, bounds=whole, band=0.0, traded=rupees(10_000)) == (0, 0, 0, 0)
+
+
+def test_what_is_left_of_a_purchase_is_done_from_the_band_on():
+    # Room for Rs 1,000, which is the band.
+    assert banded((300, 300, 300, 40), (320, 300, 300, 40), bounds=FREE) == (310, 300, 300, 40)
+    assert banded((300, 300, 300, 41), (320, 300, 300, 41), bounds=FREE) == (300, 300, 300, 41)
+
+
+def test_a_holding_at_its_minimum_needs_no_lifting():
+    # 950 of 950: the holding of 50 is at its minimum, so its purchase is thrift's to drop.
+    assert banded((300, 300, 300, 50), (295, 295, 295, 65)) == (300, 300, 300, 50)
+
+
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.integers(2_000, 400_000)), min_size=2, max_size=12),
     st.sampled_from([0.0, 0.01, 0.05]),

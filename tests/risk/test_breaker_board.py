@@ -230,3 +230,31 @@ def test_no_latch_ever_goes_without_pause_and_approval(steps):
                 assert latch.approved and at_ns >= latch.tripped_at_ns + DAY
         if approve and any(not latch.approved for latch in warm.latches):
             warm = warm.approve("asha", "seen", at_ns)
+
+
+# ---- how long a pause lasts
+
+
+def test_a_trip_says_when_its_pause_ends_and_its_latch_keeps_it():
+    day = board().measure(reading(94_000, HOUR))
+    (trip,) = day.due(2 * HOUR)
+    assert trip.until_ns == 2 * HOUR + DAY
+    assert day.latch(trip).latches[0].until_ns == 2 * HOUR + DAY
+    dark = board().measure(reading(None, 0))
+    (trip,) = dark.due(UNKNOWN_EQUITY_DEADLINE_NS)
+    assert trip.until_ns == UNKNOWN_EQUITY_DEADLINE_NS + DAY
+
+
+@pytest.mark.parametrize(("recorded", "hours", "until"), [(30, 24, 30), (12, 24, 24), (24, 24, 24), (0, 24, 24)])
+def test_a_pause_of_later_limits_may_be_longer_and_not_shorter(recorded, hours, until):
+    later = board(RiskLimits(recovery=Recovery(pause_duration_hours=float(hours))))
+    latched = later.latch(Trip("daily_loss", 0, 0.06, 0.05, "", recorded * HOUR))
+    assert latched.paused_until(latched.latches[0]) == until * HOUR
+
+
+def test_nobody_waited_for_a_known_equity_while_there_was_no_process():
+    quiet = board()
+    assert quiet.forget_waiting(7) is quiet
+    waited = quiet.measure(reading(None, 0)).forget_waiting(HOUR)
+    assert waited.unknown_since_ns == HOUR
+    assert waited.due(HOUR + UNKNOWN_EQUITY_DEADLINE_NS - 1) == () != waited.due(HOUR + UNKNOWN_EQUITY_DEADLINE_NS)

@@ -336,3 +336,46 @@ def test_the_part_that_is_lost_of_nothing_is_all_of_it_unless_something_is_there
 def test_reaching_the_limit_but_for_the_rounding_of_floats_is_a_trip():
     assert Verdict("drawdown", 0.15 - 1e-12, 0.15).tripped
     assert not Verdict("drawdown", 0.15 - 2e-12, 0.15).tripped
+
+
+# ---- a period's loss, to the paisa
+
+
+def test_a_period_remembers_its_session_and_what_it_started_from():
+    first = DailyLoss.of(RiskLimits(), LAKH)
+    begun, _ = first.observe(reading(90_000))
+    assert begun == DailyLoss(5.0, None, MONDAY, rupees(90_000), rupees(90_000))
+    paid_in, _ = first.observe(reading(150_000, previous_close_equity=LAKH, net_deposit=rupees(50_000)))
+    assert paid_in == DailyLoss(5.0, None, MONDAY, rupees(150_000), rupees(150_000))
+    taken_out, _ = first.observe(reading(40_000, previous_close_equity=LAKH, net_deposit=rupees(-50_000)))
+    assert taken_out == DailyLoss(5.0, None, MONDAY, rupees(44_444.44), rupees(50_000)), "down a tenth before and after"
+
+
+def test_a_week_goes_on_in_its_next_session_and_knows_it():
+    monday, _ = WeeklyLoss.of(RiskLimits(), LAKH).observe(reading(100_000, previous_close_equity=LAKH))
+    tuesday, _ = monday.observe(
+        reading(99_000, session=MONDAY + timedelta(days=1), previous_close_equity=rupees(98_000))
+    )
+    assert tuesday == WeeklyLoss(10.0, None, MONDAY + timedelta(days=1), LAKH, LAKH)
+    assert monday.observe(reading(99_000))[0] is monday, "within a session nothing moves"
+
+
+def period(absolute: float, *, rupees_from: int, baseline: int = 10_000) -> DailyLoss:
+    return DailyLoss(5.0, absolute, MONDAY, Paise(baseline), Paise(rupees_from))
+
+
+def test_which_of_two_limits_is_told():
+    # Rs 1 of Rs 100 (1 %) against 5 %.
+    assert period(1.0, rupees_from=10_000).verdict(Paise(10_000)).limit == pytest.approx(0.01), "no loss: the smaller"
+    assert period(5.0, rupees_from=10_000).verdict(Paise(10_000)).limit == 0.05
+    assert period(5.0, rupees_from=10_000).verdict(Paise(9_900)).limit == 0.05, "equally far: the percentage"
+    # Up in rupees and down in percent, or the reverse: what is lost counts.
+    down = period(10.0, rupees_from=9_000, baseline=10_000).verdict(Paise(9_900))
+    assert (down.used, down.limit) == (pytest.approx(0.01), 0.05)
+    down = period(10.0, rupees_from=10_001, baseline=10_000).verdict(Paise(10_000))
+    assert (down.used, down.limit) == (pytest.approx(1 / 10_001), pytest.approx(1_000 / 10_001))
+    assert period(1.0, rupees_from=0).verdict(Paise(-1)).limit == 0.05, "of nothing there is no part"
+
+
+def test_the_last_paisa_before_a_deposit_counts():
+    assert after_cash(Paise(4), Reading(0, MONDAY, Paise(101), Paise(100))) == Paise(404)

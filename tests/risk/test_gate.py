@@ -525,3 +525,11 @@ def test_a_stale_approval_says_which_limits_or_how_many_seconds():
     assert other.last_look(sealed, priced_not_before_ns=0) == Reason(C.PLAN_LIMITS_CHANGED, "SBIN", detail=versions)
     forged = Reason(C.PLAN_NOT_APPROVED, "SBIN", detail="the order's seal does not verify")
     assert GATE.last_look(replace(sealed, quantity=11), priced_not_before_ns=0) == forged
+
+
+def test_a_plan_is_good_for_its_own_session_only():
+    order, context, plan = selling()
+    tomorrow = replace(context, book=book(session=date(2025, 6, 3)))
+    approved, (refused,) = GATE.review_orders([order], tomorrow, plan)
+    assert approved == []
+    assert refused.reasons == (Reason(C.PLAN_SESSION_OVER, detail="of 2025-06-02, this is 2025-06-03"),)

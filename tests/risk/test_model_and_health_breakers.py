@@ -59,7 +59,7 @@ def test_a_models_loss_is_no_withdrawal_and_its_gain_no_deposit():
     assert verdict.used == 0.0 and breaker.baseline == rupees(50_000)
     # Down a tenth, then a deposit: still down a tenth.
     breaker, verdict = breaker.observe(reading(145_000, deposit=100_000))
-    assert verdict.used == pytest.approx(0.1) and breaker.model == "v1"
+    assert verdict.used == pytest.approx(0.1) and (breaker.model, breaker.limit) == ("v1", 0.15)
 
 
 def test_after_an_approved_resume_the_model_starts_again():

@@ -487,3 +487,28 @@ def test_a_book_or_a_plan_whose_parts_do_not_match_is_not_judged():
             Batch(OrderRules(LIMITS), context(book=broken), mine)
     with pytest.raises(ValueError, match="shorter"):
         Batch(OrderRules(LIMITS), at, replace(mine, after=(200, 200)))
+
+
+def test_a_sale_on_its_way_is_no_longer_left_of_the_plan():
+    at = context(open_sells={"SBIN": 40}, sellable={**dict.fromkeys(SYMBOLS, 200), "SBIN": 160})
+    mine = plan({"SBIN": 140, "HDFCBANK": 190}, at)
+    assert why(sell(21), at=at, plan=mine) == [{C.ORDER_BEYOND_PLAN}] and why(sell(20), at=at, plan=mine) == [set()]
+    assert why(sell(11, symbol="HDFCBANK"), at=at, plan=mine) == [{C.ORDER_BEYOND_PLAN}]
+
+
+def test_a_price_outside_the_band_is_measured_from_its_nearer_end():
+    band = {"SBIN": (rupees(990), rupees(1_010))}
+    for price, nearest in ((1_015, 1_010.0), (985, 990.0)):
+        (reason,) = [
+            found
+            for found in Batch(OrderRules(LIMITS), context(bands=band)).check(buy(price=price))
+            if found.code is C.ORDER_PRICE_BAND
+        ]
+        assert (reason.value, reason.limit) == (price, nearest)
+
+
+def test_the_count_of_orders_does_not_keep_an_exit():
+    few = RiskLimits(execution=Execution(max_orders_per_day=1))
+    at = context(orders_today=1)
+    leaving = plan({"SBIN": 0}, at, leaves=True)
+    assert why(sell(), at=at, plan=leaving, limits=few) == [set()]
