@@ -112,6 +112,17 @@ class Bus:
         """Handle nothing more (shutdown). Effects of what was handled still run once they are durable."""
         self._paused = True
 
+    def shut(self) -> tuple[tuple[Effect, ...], tuple[msgspec.Struct, ...]]:
+        """End for good: no effect runs any more. Return the effects that were held back, and what the broker's lane holds."""
+        self._paused = True
+        held = self.held()
+        self._held.clear()
+        return held, tuple([message for message, _ in self._lanes[Lane.BROKER]])
+
+    def held(self) -> tuple[Effect, ...]:
+        """Return the effects that wait for their records to be on disk."""
+        return tuple([effect for _, effect in self._held])
+
     def post(self, lane: Lane, message: msgspec.Struct, *, cause: int = 0) -> None:
         """Queue a message from an edge. Never handles it inside the call."""
         queue = self._lanes[lane]

@@ -41,6 +41,7 @@ from daemon.status import Since, status
 from daemon.view import LARGEST_MOVE, screen, without
 from market.bar import BarBatch
 from market.calendar import Calendar
+from market.corporate_actions import on_new_basis
 from risk.breakers.health import FAILURES_IN_A_ROW
 from risk.gate import Gate
 from risk.limits import RiskLimits
@@ -129,10 +130,11 @@ def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
     if rejected is not None:
         core.bus.post(Lane.MARKET, rejected)
     if batch is not None and core.gate.limits.monitoring.check_data_quality:
-        doubtful = core.state.view.doubtful(batch, believed_after=FAILURES_IN_A_ROW)
+        told = on_new_basis(batch, core.state.actions) if core.state.actions else batch  # as its fold will read it
+        doubtful = core.state.view.doubtful(told, believed_after=FAILURES_IN_A_ROW)
         if doubtful:
             detail = f"a price moved by more than {LARGEST_MOVE:.0%} since the last one; not believed yet"
-            said = dict(zip(batch.symbols, batch.close, strict=True))
+            said = dict(zip(told.symbols, told.close, strict=True))
             refused = BarsRejected(
                 session=batch.session,
                 end_ns=batch.end_ns,

@@ -179,11 +179,27 @@ class Edges:
         self.on_reports((*unknown, *(_not_sent(order, "sending before it broke") for order in waiting)))
 
     def stop_sending(self) -> OrderReports | None:
-        """Send nothing more (shutdown); return what says so of the orders that waited for their turn, if any did."""
-        waiting = self.pacer.close()
-        if not waiting:
-            return None
-        return OrderReports(reports=tuple([_not_sent(order, "the process ended before its turn") for order in waiting]))
+        """Send nothing more (shutdown) and shut the bus; return what says so of the orders that have not left, if any.
+
+        Three kinds have provably not left: those that wait for their turn, those whose record was not on disk in time,
+        and those that were held back or withdrawn when nothing was handled any more.
+        """
+        held, said = self.bus.shut()
+        reports = [
+            report
+            for message in said
+            if isinstance(message, OrderReports)
+            for report in message.reports
+            if report.kind is ReportKind.NOT_SENT
+        ]
+        late = [order for effect in held if isinstance(effect, SendOrders) for order in effect.orders]
+        reports += [_not_sent(order, "the process ended before its turn") for order in (*self.pacer.close(), *late)]
+        return OrderReports(reports=tuple(reports)) if reports else None
+
+    def _not_left(self) -> set[str]:
+        """Return the tags of orders that are on record and have not been handed to the broker yet."""
+        held = [effect.orders for effect in self.bus.held() if isinstance(effect, SendOrders)]
+        return {order.tag for orders in (self.pacer.queue, *held) for order in orders}
 
     def _roll_back(self, effect: RollBack) -> None:
         if self.outside.roll_back is None:
@@ -211,6 +227,7 @@ class Edges:
     async def _read_account(self, purpose: str) -> None:
         broker = self.outside.broker
         unknown: list[str] = []
+        not_left = self._not_left()
 
         async def ask(name: str, read: Callable[[], Awaitable[Read[Any]]]) -> Any:
             try:
@@ -229,7 +246,14 @@ class Edges:
         if unknown:
             message = AccountRead(purpose=purpose, unknown="; ".join(unknown))
         else:
-            message = AccountRead(purpose=purpose, orders=orders, trades=trades, positions=positions, funds=funds)
+            message = AccountRead(
+                purpose=purpose,
+                orders=orders,
+                trades=trades,
+                positions=positions,
+                funds=funds,
+                not_left=tuple(sorted(not_left | self._not_left())),
+            )
         self.bus.post(Lane.BROKER, message)
 
     def _set_timer(self, effect: SetTimer) -> None:

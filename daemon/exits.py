@@ -54,6 +54,7 @@ class Exits:
         self.decider = decider
         self.executor = executor
         self._in_vain = 0  # plans in a row that sold nothing
+        self._due_ns = 0  # when the timer is set for; 0: it is not
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -76,6 +77,7 @@ class Exits:
     def _again(self, at_ns: int) -> list[Output]:
         session = self.state.session
         assert session is not None
+        self._due_ns = at_ns
         return [SetTimer(_TIMER, at_ns, ExitDue(session=session, why="what is left of the liquidation"))]
 
     def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> list[Output] | None:
@@ -85,8 +87,13 @@ class Exits:
         return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
 
     def on_going_on(self, _: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
-        """Go on after a halt was lifted, after a restart, or when data can be relied on again."""
-        return self._again(envelope.at_ns + AGAIN_NS) if self.latched() and self.state.session_open else None
+        """Go on after a halt was lifted, after a restart, or when data can be relied on again.
+
+        An attempt that is due already stays as it is: who reconciles each half minute must not put it off for ever.
+        """
+        if not self.latched() or not self.state.session_open or self._due_ns > envelope.at_ns:
+            return None
+        return self._again(envelope.at_ns + AGAIN_NS)
 
     def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
         """Look again after each plan: what it left, and what could not be sold before."""
@@ -105,6 +112,7 @@ class Exits:
     def on_due(self, message: ExitDue, envelope: Envelope) -> list[Output] | None:
         """Make the plan that sells what can be sold now."""
         state = self.state
+        self._due_ns = 0
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
         running = any(run.plan.exit and not run.closed for run in state.runs.values())
@@ -119,7 +127,7 @@ class Exits:
             ]
         held = self._held(book, envelope)
         if not held:
-            return None  # nothing is left, or nothing can be sold before the next session
+            return self._waits_for_answers(book, envelope)
         free = dict(zip(book.symbols, book.tradable, strict=True))
         moves = [move for move in held if free[move.symbol]]
         if not moves:
@@ -156,6 +164,17 @@ class Exits:
                 exit=True,
             )
         ]
+
+    def _waits_for_answers(self, book: Book, envelope: Envelope) -> list[Output] | None:
+        """Look again when only orders without an answer stand in the way; nothing left or a closed market needs no timer."""
+        closed = self.executor.maker.closed(envelope.at_ns)
+        names = [symbol for symbol, held in zip(book.symbols, book.quantities, strict=True) if held]
+        names = [symbol for symbol in names if symbol not in closed]
+        if not names:
+            return None
+        self._in_vain += 1
+        detail = f"an order without an answer stands in the way: {', '.join(names)}"
+        return [Alert("error", "exit.unsold", detail), *self._later(envelope)]
 
     def _held(self, book: Book, envelope: Envelope) -> list[Move]:
         """Return the sale of everything that is held and whose market is open now."""

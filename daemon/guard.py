@@ -65,7 +65,14 @@ class Guard:
         return before[-1] if before else ""
 
     def activate(self, model: str) -> None:
-        """Note which model decides from here on; the same one again changes nothing."""
+        """Note which model decides from here on; the same one again changes nothing.
+
+        Another one was chosen by a person, or is the rollback itself: either way no rollback waits any more, and the one
+        chosen has another chance.
+        """
+        if model != self.model:
+            self.rollback_due = ""
+            self.thrown_out.discard(model)
         if model != self.model or not self.models:
             self.models.append(model)
             self.model_health = self.model_health.good()
@@ -105,8 +112,6 @@ class Guard:
         if message.version == self.rollback_due:
             self.rollback_due = ""  # accepted or refused: it was answered
         if message.accepted:
-            if message.version != self.model:
-                self.thrown_out.discard(message.version)
             self.activate(message.version)
 
     def on_rollback(self, message: RollbackDecided, _: Envelope) -> None:

@@ -124,7 +124,10 @@ class OrderReports(_Message, frozen=True, kw_only=True):
 
 
 class AccountRead(_Message, frozen=True, kw_only=True):
-    """A complete look at the broker's books; `unknown` names what it did not answer."""
+    """A complete look at the broker's books; `unknown` names what it did not answer.
+
+    `not_left` are the tags of orders that waited in this process while the books were read: no book can show them.
+    """
 
     purpose: str
     orders: tuple[OrderSnapshot, ...] = ()
@@ -132,6 +135,7 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     positions: tuple[Position, ...] = ()
     funds: Funds | None = None
     unknown: str = ""
+    not_left: tuple[str, ...] = ()
 
 
 class DeadlineDue(_Message, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ class Operator:
             return self._answer(message, 400, error="a reason is required")
         if latches:
             assert board is not None
-            until = max(latch.tripped_at_ns for latch in latches) + board.pause_ns
+            until = max(board.paused_until(latch) for latch in latches)
             return [
                 BreakerApproved(uid=message.uid, reason=message.reason),
                 *self._answer(

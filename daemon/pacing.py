@@ -43,6 +43,11 @@ class Pacer:
         """How many approved orders wait for their turn."""
         return len(self._waiting)
 
+    @property
+    def queue(self) -> Orders:
+        """The approved orders that wait for their turn."""
+        return tuple(self._waiting)
+
     def add(self, orders: Sequence[ApprovedOrder]) -> None:
         """Send what may leave now, in order, and let the rest follow."""
         self._waiting.extend(orders)

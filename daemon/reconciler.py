@@ -4,8 +4,9 @@ A read that is not complete proves nothing and changes nothing. What the books s
 acknowledgements, ends) becomes `OrderReports` with source "reconcile", which fold like any others; then the account is
 read again. Only when the books add nothing new are positions and cash compared. reconcile(reconcile(x)) = reconcile(x).
 
-An order that we meant to send and the book does not show is UNKNOWN, not absent: books lag. It is never sent again. Once
-its session is over and neither book nor trades have it, that is evidence, and it expires.
+An order that we meant to send and the book does not show is UNKNOWN, not absent: books lag. It is never sent again.
+(One that still waits here for its turn is neither.) Once its session is over and neither book nor trades have it, that
+is evidence, and it expires.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Reconciler:
             return OrderReport(
                 tag, order.symbol, order.side, ReportKind.EXPIRED, detail="its session is over and no book has it"
             )
-        if order.state in (OrderState.INTENDED, OrderState.SENT):
+        if tag not in message.not_left and order.state in (OrderState.INTENDED, OrderState.SENT):
             return OrderReport(
                 tag, order.symbol, order.side, ReportKind.UNKNOWN, detail="on record here, not in the order book"
             )

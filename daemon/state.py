@@ -287,7 +287,7 @@ class State:
             batch = on_new_basis(batch, self.actions)  # late bars of a session before an ex date
         if self.view.observe(batch):
             self.volume.count(batch)
-            if self.view.refused:
+            if self.view.refused or self.view.suspect:
                 self.view.believe(batch.symbols)
                 self.guard.count_refused("")
         self._observe(envelope)

@@ -134,6 +134,8 @@ class MarketView:
         and close to each other, have said the same.
         """
         found: list[str] = []
+        if batch.end_ns < self.last_end_ns:
+            return ()  # it is late and changes no price, and may be on the basis of before a corporate action
         for symbol, close in zip(batch.symbols, batch.close, strict=True):
             i = self.index.get(symbol)
             if i is None or not (last := self.last[i]) or not _far(close, last):
