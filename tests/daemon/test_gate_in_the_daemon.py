@@ -751,3 +751,28 @@ def test_status_shows_a_liquidation_that_is_on_before_its_first_reading(life):
     rows = {row["name"]: row for row in running.core.status()["breakers"]}
     assert rows["liquidation"]["state"] == "ready"
     running.kill()
+
+
+def test_a_reconciliation_leaves_what_waits_for_its_turn_alone(life):
+    running = life(at(MONDAY, "09:00"), past=history(), limits=limits(execution__max_orders_per_second=1))
+    running.play(bars(MONDAY, "09:15"))
+    second = 0
+    while running.core.edges.pacer.waiting < 3 and second < 2_400:
+        second += 1
+        running.loop.run_until_complete(running.clock.sleep_until(at(MONDAY, "09:15") + second * 10**9))
+    assert running.core.edges.pacer.waiting >= 3
+    running.core.bus.post(Lane.CONTROL, OperatorCommand(verb="reconcile", uid=0, reason="asked"))
+    running.loop.run_until_complete(running.clock.sleep_until(running.clock.now_ns() + 60 * 10**9))
+    assert {order.state for order in running.core.state.orders.values()} == {OrderState.ACKNOWLEDGED}
+    running.kill()
+
+
+def test_late_bars_raise_no_doubt(life):
+    running = bought(life, limits=limits(circuit_breakers__max_single_stock_loss=90.0))
+    running.play(*[bars(MONDAY, f"10:0{minute}", (300.0,) * 5) for minute in range(6)]).to(MONDAY, "10:10")
+    for clock in ("09:50", "09:52", "09:54"):
+        running._emit(bars(MONDAY, clock))
+    running.to(MONDAY, "10:11")
+    assert not running.core.state.view.suspect
+    assert running.core.state.equity() is not None
+    running.kill()
