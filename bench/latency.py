@@ -265,7 +265,9 @@ def _core(clock: Clock, broker: HttpBroker, count: int, cash: Paise, folder: Pat
         update={"max_daily_loss_percent": 99.0, "max_weekly_loss_percent": 99.0, "max_drawdown_percent": 99.0,
                 "max_single_stock_loss": 99.0, "min_portfolio_value_percent": 1.0}
     )  # fmt: skip
-    limits = limits.model_copy(update={"circuit_breakers": recovery})
+    # Nor the pace of orders: fifty decisions a second are not a portfolio's day.
+    unpaced = limits.execution.model_copy(update={"max_orders_per_second": 1_000_000, "max_orders_per_day": 10_000_000})
+    limits = limits.model_copy(update={"circuit_breakers": recovery, "execution": unpaced})
     rows: NDArray[np.float64] = np.array([[0.10, 0.14, 0.18, 0.22, 0.26], [0.26, 0.22, 0.18, 0.14, 0.10]])
     settings = DaemonSettings(
         portfolio="bench",
