@@ -7,36 +7,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from types import ModuleType
 from typing import Any, Final
 
 from pydantic import BaseModel
 
-from risk.breakers import (
-    board,
-    daily_loss,
-    drawdown,
-    health,
-    liquidation,
-    model_loss,
-    portfolio_value,
-    single_stock,
-    weekly_loss,
-)
+from risk.breakers import board
 from risk.limits import REPLAY_ONLY_FALSE, SECTIONS, allowed, show
 from risk.reasons import reason_table
-from risk.wiring import enforced_by
-
-BREAKERS: Final[tuple[tuple[str, ModuleType], ...]] = (
-    ("daily_loss", daily_loss),
-    ("weekly_loss", weekly_loss),
-    ("drawdown", drawdown),
-    ("single_stock_loss", single_stock),
-    ("portfolio_value", portfolio_value),
-    ("model_loss", model_loss),
-    ("liquidation", liquidation),
-    ("data_health, model_health", health),
-)
+from risk.wiring import BREAKERS, enforced_by
 
 _HEAD: Final = """# The risk gate
 
@@ -90,7 +68,7 @@ def document() -> str:
             )
         parts.append("\n".join(rows) + "\n")
     parts.append(f"## Circuit breakers\n\n{_LATCHES}")
-    for name, module in BREAKERS:
+    for name, module in BREAKERS.items():
         parts.append(f"* **{name}**: {_flat(module.__doc__)}")
     parts.append(f"\n## Reason codes\n\n{reason_table()}\n")
     return "\n".join(parts)

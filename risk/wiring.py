@@ -23,10 +23,19 @@ from risk.breakers import (
     weekly_loss,
 )
 
-MODULES: Final[tuple[ModuleType, ...]] = (
-    projection, gate, order_checks, alerts, board, daily_loss, weekly_loss, drawdown, single_stock, portfolio_value,
-    model_loss, liquidation, health,
-)  # fmt: skip
+# In the order in which docs/risk.md tells of them.
+BREAKERS: Final[dict[str, ModuleType]] = {
+    "daily_loss": daily_loss,
+    "weekly_loss": weekly_loss,
+    "drawdown": drawdown,
+    "single_stock_loss": single_stock,
+    "portfolio_value": portfolio_value,
+    "model_loss": model_loss,
+    "liquidation": liquidation,
+    "data_health, model_health": health,
+}
+
+MODULES: Final = (projection, gate, order_checks, alerts, board, *BREAKERS.values())
 
 # Key -> the code outside this room that reads it.
 EXTERNALLY_ENFORCED: Final[dict[str, str]] = {
