@@ -101,9 +101,11 @@ class BreakerKeeper:
         return outputs or None
 
     def on_started(self, _: DaemonStarted, envelope: Envelope) -> list[Output] | None:
-        """Ask again for a rollback that a kill kept from happening."""
-        due = self.state.guard.rollback_due
-        return [RollBack(due)] if due else None
+        """Make up for a rollback that a kill kept from happening, or from being decided after its trip."""
+        guard = self.state.guard
+        if guard.rollback_due:
+            return [RollBack(guard.rollback_due)]
+        return None if guard.unanswered is None else self._roll_back(guard.unanswered)
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output]:
         """Tell people, and do what this breaker is for beyond pausing."""

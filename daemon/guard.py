@@ -19,6 +19,7 @@ from daemon.messages import (
 from daemon.view import MarketView
 from market.corporate_actions import CorporateAction
 from market.money import Paise
+from risk.breakers import model_loss
 from risk.breakers.base import Reading
 from risk.breakers.board import BreakerBoard, Trip
 from risk.breakers.health import DATA_HEALTH, MODEL_HEALTH, Health
@@ -38,6 +39,8 @@ class Guard:
         # Models that lost too much, and the version that is to replace the last of them (empty: nothing is pending).
         self.thrown_out: set[str] = set()
         self.rollback_due = ""
+        # A trip of the model's loss that nobody has answered yet, neither by a rollback nor by choosing another model.
+        self.unanswered: BreakerTripped | None = None
 
     @property
     def model(self) -> str:
@@ -72,6 +75,7 @@ class Guard:
         """
         if model != self.model:
             self.rollback_due = ""
+            self.unanswered = None
             self.thrown_out.discard(model)
         if model != self.model or not self.models:
             self.models.append(model)
@@ -118,9 +122,12 @@ class Guard:
         """Note who was thrown out, and who is to come back."""
         self.thrown_out.add(message.model)
         self.rollback_due = message.back_to
+        self.unanswered = None
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> None:
-        """Latch."""
+        """Latch; a model that lost too much is to be answered for."""
+        if message.name == model_loss.NAME:
+            self.unanswered = message
         if self.board is not None:
             trip = Trip(message.name, envelope.at_ns, message.used, message.limit, message.detail, message.until_ns)
             self.board = self.board.latch(trip)

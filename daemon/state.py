@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -55,7 +55,7 @@ from market.errors import BadInput
 from market.money import Paise
 from risk.alerts import concerns, slippage
 from risk.approval import Side
-from risk.breakers.base import PositionReading, Reading
+from risk.breakers.base import KnownReading, PositionReading, Reading
 from risk.exposure import Pending, worst_equity
 from risk.reasons import Reason
 from risk.schema import RiskLimits
@@ -224,7 +224,8 @@ class State:
                 f"{', '.join(self.symbols)}; restore portfolio.assets, or start in a new directory"
             )
         if self.opening_cash is None:
-            self.opening_cash = self.history.opening = message.opening_cash
+            self.opening_cash = message.opening_cash
+            self.history.start(message.opening_cash)
             self.account = Account(message.opening_cash, self.charges)
             self.guard.start(message.opening_cash)
         self.guard.start_again(message.model, at_ns=envelope.at_ns)
@@ -312,10 +313,19 @@ class State:
     def _observe(self, envelope: Envelope) -> None:
         if self.guard.board is None or self.session is None:
             return
-        history = self.history
-        previous, equity = history.close_before(), self.worst_equity()
-        paid_in = history.take_unread() if history.unread and equity is not None else Paise(0)
-        self.guard.measure(Reading(envelope.at_ns, self.session, equity, paid_in, previous, self._position_readings()))
+        history, equity = self.history, self.worst_equity()
+        reading = Reading(
+            envelope.at_ns,
+            self.session,
+            equity,
+            Paise(0) if equity is None else history.unread,
+            history.close_before,
+            history.close_before_rupees,
+            self._position_readings(),
+        )
+        self.guard.measure(reading)
+        if reading.net_deposit:
+            history.read(cast(KnownReading, reading))
 
     def _position_readings(self) -> tuple[PositionReading, ...]:
         prices, index, account = self.view.prices(), self.view.index, self.account

@@ -11,6 +11,7 @@ from typing import Final
 
 from daemon.messages import CashMoved
 from market.money import Paise
+from risk.breakers.base import KnownReading, after_cash
 
 _RETURNS: Final = 30
 
@@ -20,6 +21,9 @@ class UnitHistory:
 
     def __init__(self) -> None:
         self.opening: Paise | None = None
+        # The last close (or the opening) with the cash that breakers have seen since: in proportion, and rupee by rupee.
+        self.close_before: Paise | None = None
+        self.close_before_rupees: Paise | None = None
         self.equity: list[tuple[date, Paise]] = []
         self.units: list[float] = []
         self.returns: list[float] = []
@@ -27,18 +31,11 @@ class UnitHistory:
         self.net_deposits: Paise = Paise(0)
         self.moves: list[CashMoved] = []
         self._factor = 1.0  # value of a unit / equity
-        self._unread = Paise(0)  # paid in, and no breaker has seen it yet
-        self._paid_in = Paise(0)  # paid in since the last close, and seen by the breakers
+        self.unread = Paise(0)  # paid in, and no breaker has seen it yet
 
-    @property
-    def unread(self) -> bool:
-        """Whether there is cash that no breaker has seen yet."""
-        return bool(self._unread)
-
-    def close_before(self) -> Paise:
-        """Return the equity at the last close, with what was paid in since and seen by the breakers."""
-        last = self.equity[-1][1] if self.equity else self.opening
-        return Paise((last or 0) + self._paid_in)
+    def start(self, opening: Paise) -> None:
+        """Begin with an opening balance."""
+        self.opening = self.close_before = self.close_before_rupees = opening
 
     def value_ratio(self, equity: Paise) -> float:
         """Return what a unit is worth now against its start: equity without deposits' help."""
@@ -46,25 +43,26 @@ class UnitHistory:
 
     def move(self, message: CashMoved, equity: Paise | None) -> None:
         """Take in cash that was moved; `equity` is that of before (None: not known, the last close stands in)."""
-        before = self.close_before() if equity is None else equity
+        before = (self.close_before_rupees or 0) + self.unread if equity is None else equity
         self.moves.append(message)
         self.net_deposits = Paise(self.net_deposits + message.amount)
         if before > 0 and before + message.amount > 0:
             self._factor *= before / (before + message.amount)
-        self._unread = Paise(self._unread + message.amount)
+        self.unread = Paise(self.unread + message.amount)
 
-    def take_unread(self) -> Paise:
-        """Return what was paid in and not read yet: the breakers hear of it with one known equity, once."""
-        paid_in, self._unread = self._unread, Paise(0)
-        self._paid_in = Paise(self._paid_in + paid_in)
-        return paid_in
+    def read(self, reading: KnownReading) -> None:
+        """Note that the breakers have heard of the cash in this reading: with one known equity, once."""
+        if self.close_before is not None and self.close_before_rupees is not None:
+            self.close_before = after_cash(self.close_before, reading)
+            self.close_before_rupees = Paise(self.close_before_rupees + reading.net_deposit)
+        self.unread = Paise(self.unread - reading.net_deposit)
 
     def close(self, session: date, equity: Paise) -> None:
         """Add a session's close."""
         before = self.units[-1] if self.units else self.opening
         self.equity.append((session, equity))
         self.units.append(equity * self._factor)
-        self._paid_in = Paise(0)
+        self.close_before = self.close_before_rupees = equity
         if before:
             earned = self.units[-1] / before - 1.0
             self.losing_streak = self.losing_streak + 1 if earned < 0.0 else 0

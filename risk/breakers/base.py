@@ -35,7 +35,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     `equity` is None when it is not known. `net_deposit` is what was paid in less what was taken out since the
     previous reading, already part of `equity`. `previous_close_equity` is the equity at the previous session's close,
-    None when there was none.
+    None when there was none. Cash that was moved since that close, in earlier readings, is in it in proportion, so that a
+    part that was lost stays the same part; `previous_close_rupees` has it rupee by rupee (None: nothing was moved).
     """
 
     at_ns: int
@@ -43,6 +44,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     equity: Paise | None
     net_deposit: Paise = Paise(0)
     previous_close_equity: Paise | None = None
+    previous_close_rupees: Paise | None = None
     positions: tuple[PositionReading, ...] = ()
 
 
@@ -71,7 +73,12 @@ class KnownReading(Protocol):
 
     @property
     def previous_close_equity(self) -> Paise | None:
-        """Equity at the previous session's close."""
+        """Equity at the previous session's close, with cash that was moved since in proportion."""
+        ...
+
+    @property
+    def previous_close_rupees(self) -> Paise | None:
+        """Equity at the previous session's close, with cash that was moved since rupee by rupee."""
         ...
 
     @property
@@ -156,12 +163,13 @@ class PeriodLoss(msgspec.Struct, frozen=True, gc=False):
         """Return the next state and the verdict for one reading."""
         state, session = self, reading.session
         if session != self.session and self.begins(session):
-            before = reading.previous_close_equity
+            before, rupees = reading.previous_close_equity, reading.previous_close_rupees
             # With no close before it, the period starts from what was there with this reading's deposit.
             if before is None:
                 state = self._from(session, reading.equity, reading.equity)
             else:
-                state = self._from(session, after_cash(before, reading), before + reading.net_deposit)
+                rupees = before if rupees is None else rupees
+                state = self._from(session, after_cash(before, reading), rupees + reading.net_deposit)
         elif reading.net_deposit or session != self.session:
             state = self._from(session, after_cash(self.baseline, reading), self.rupees + reading.net_deposit)
         return state, state.verdict(reading.equity)

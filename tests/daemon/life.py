@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import date, datetime
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,16 @@ def limits(**keys):
         part = getattr(changed, section).model_copy(update={key: value})
         changed = changed.model_copy(update={section: part})
     return type(LIMITS).model_validate(changed.model_dump())
+
+
+BOTH_KEYS = {
+    "emergency__enable_auto_liquidate": True, "emergency__confirm_auto_liquidate": True,
+    "emergency__liquidate_if_loss_exceeds": 0.10,
+}  # fmt: skip
+CRASH = (800.0,) * 5
+
+
+locked = partial(limits, **BOTH_KEYS)
 
 
 def at(day, clock):
@@ -190,3 +201,10 @@ def ask(running, verb, *, uid=0, **fields):
     command = OperatorCommand(verb=verb, uid=uid, token=running.asked, **fields)
     running.core.bus.post(Lane.CONTROL, command)
     return running.loop.run_until_complete(answer)
+
+
+def bought(life, **more):
+    """A daemon that has bought on Monday."""
+    running = life(at(MONDAY, "09:00"), past=history(), **more).play(bars(MONDAY, "09:25")).to(MONDAY, "09:40")
+    assert running.core.state.account.quantity("SBIN") > 0
+    return running

@@ -1,8 +1,6 @@
 """Splits and bonus issues, and cash paid in or out, through the whole daemon: neither is profit or loss, and both happen
 once whatever moment a kill chooses."""
 
-from functools import partial
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,10 +27,12 @@ from daemon.messages import (
 from daemon.report import Story, baseline_results
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from daemon.unit_history import UnitHistory
 from market.corporate_actions import ActionKind, ActionTable, CorporateAction
 from market.instrument import Instrument
 from market.money import Paise, rupees
 from risk.approval import Side
+from risk.breakers.daily_loss import DailyLoss
 from risk.limits import load_limits
 from tests.daemon.life import (
     CALENDAR,
@@ -40,11 +40,12 @@ from tests.daemon.life import (
     SYMBOLS,
     TUESDAY,
     WEDNESDAY,
-    Life,
     ask,
     at,
     bars,
+    bought,
     history,
+    limits,
     of,
     reconcile,
 )
@@ -53,11 +54,6 @@ BONUS = CorporateAction(TUESDAY, "SBIN", ActionKind.BONUS, 2, 1)
 TABLE = ActionTable([BONUS])
 BEFORE, AFTER = (1000.0,) * 5, (1000.0,) * 4 + (500.0,)
 LIMITS = load_limits("production/config/risk_limits.yaml", mode="paper")
-
-
-@pytest.fixture
-def life(tmp_path):
-    return partial(Life, tmp_path)
 
 
 def monday(life, **more):
@@ -480,3 +476,45 @@ def test_a_fold_of_the_journal_gives_the_same_breakers_and_units(life):
         state.view.closes.tolist(),
     )
     again.to(TUESDAY, "09:42").kill()
+
+
+def test_late_bars_of_before_a_bonus_raise_no_doubt_after_it(life):
+    bought(life, actions=TABLE).play(bars(MONDAY, "15:00")).to(MONDAY, "15:01").kill()
+    again = life(at(TUESDAY, "09:16"), actions=TABLE).to(TUESDAY, "09:17")
+    before = again.core.state.equity()
+    for clock in ("15:05", "15:10", "15:15", "15:20"):
+        again._emit(bars(MONDAY, clock))
+    again.to(TUESDAY, "09:18")
+    assert not again.core.state.view.suspect and again.core.state.guard.board.latched == ()
+    assert again.core.state.equity() == before
+    again.kill()
+
+
+def test_a_withdrawal_in_a_session_that_ends_without_a_known_equity_makes_no_loss_larger_on_the_next_day(life):
+    quiet = limits(
+        circuit_breakers__max_daily_loss_percent=30.0, circuit_breakers__max_weekly_loss_percent=90.0,
+        circuit_breakers__max_drawdown_percent=90.0, circuit_breakers__max_single_stock_loss=90.0,
+        circuit_breakers__min_portfolio_value_percent=1.0, circuit_breakers__max_daily_loss_absolute=900_000.0,
+    )  # fmt: skip
+    fell = (700.0,) * 5
+    running = bought(life, limits=quiet).play(bars(MONDAY, "10:00", fell)).to(MONDAY, "10:01")
+    state = running.core.state
+    (before,) = [v.used for v in state.guard.board.verdicts if v.name == "daily_loss"]
+    lost = rupees(1_000_000) - state.equity()
+    assert ask(running, "cash/withdraw", reason="a car", amount=int(state.account.available * 0.95))[0] == 200
+    # The last bar is beyond belief: the session has no close.
+    running.play(bars(MONDAY, "15:30", (100.0, *fell[1:])), bars(TUESDAY, "09:18", fell)).to(TUESDAY, "09:19")
+    assert state.history.equity == [] and state.equity() is not None
+    (after,) = [v.used for v in state.guard.board.verdicts if v.name == "daily_loss"]
+    assert after == pytest.approx(before, abs=1e-6)
+    (breaker,) = [b for b in state.guard.board.breakers if isinstance(b, DailyLoss)]
+    assert breaker.rupees - state.equity() == pytest.approx(lost, abs=1), "an amount in rupees stays that amount"
+    running.kill()
+
+
+def test_cash_that_is_moved_twice_before_a_price_is_known_counts_once_each():
+    history = UnitHistory()
+    history.start(rupees(100))
+    for _ in range(2):
+        history.move(CashMoved(amount=rupees(50), uid=0, reason="savings", sequence=1), None)
+    assert history.value_ratio(rupees(200)) == pytest.approx(1.0) and history.unread == rupees(100)

@@ -1,7 +1,6 @@
 """What the gate says of itself: numbers in the journal, a table in status, one line in the log that a person understands."""
 
 import json
-from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +10,7 @@ from daemon.messages import BreakerReleased, BreakerTripped, Decided, OrdersRefu
 from daemon.sentences import sentence, tightest
 from risk.margins import Margin, at_most
 from risk.reasons import Reason, ReasonCode
-from tests.daemon.life import MONDAY, TUESDAY, Life, at, bars, history, limits, of
+from tests.daemon.life import MONDAY, TUESDAY, at, bars, history, limits, of
 
 LIMIT_ROWS = {
     "max_weight_per_stock", "min_weight_per_stock", "max_daily_turnover", "min_cash_reserve", "max_leverage",
@@ -21,11 +20,6 @@ BREAKER_ROWS = {
     "daily_loss", "weekly_loss", "drawdown", "single_stock_loss", "portfolio_value", "model_loss", "liquidation",
     "data_health", "model_health",
 }  # fmt: skip
-
-
-@pytest.fixture
-def life(tmp_path):
-    return partial(Life, tmp_path)
 
 
 def bought(life, **more):

@@ -1,7 +1,6 @@
 """Death and return: a daemon on virtual time that is killed at an instant and started again on the same journal."""
 
 from datetime import date
-from functools import partial
 
 import pytest
 
@@ -22,12 +21,7 @@ from daemon.messages import (
     Reconciled,
     SessionClosed,
 )
-from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, Life, ask, at, bars, history, of, reconcile
-
-
-@pytest.fixture
-def life(tmp_path):
-    return partial(Life, tmp_path)
+from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, ask, at, bars, history, of, reconcile
 
 
 def test_a_restart_inside_the_window_still_does_the_days_rebalance_once(life):
