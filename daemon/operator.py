@@ -24,7 +24,6 @@ from daemon.messages import (
 )
 from daemon.state import State
 from market.money import Paise, format_rupees, to_rupees
-from risk.approval import Side
 
 NONCE_SECONDS: Final = 300
 _LESS: Final = " (cash less unsettled proceeds and what open purchases may take)"
@@ -182,22 +181,12 @@ class Operator:
             return "the books are not reconciled; run reconcile first"
         if equity is None:
             return "the account's value is not known yet: a held share has no price"
-        available = self._withdrawable()
+        available = self.executor.maker.available_cash()
         if amount > available:
             return f"{format_rupees(amount)} is more than the {format_rupees(available)} available{_LESS}"
         if amount >= equity:
             return "nothing would be left to trade with; leave at least a paisa, or stop the daemon for good"
         return ""
-
-    def _withdrawable(self) -> Paise:
-        """Return cash that is neither unsettled nor promised to an open or unknown purchase, its charges included."""
-        state = self.state
-        taken = 0
-        for order in state.live.values():
-            if order.side is Side.BUY and state.session is not None:
-                value = Paise(order.remaining * order.limit)
-                taken += value + state.charges.on(state.session).total(Side.BUY, value, False)
-        return Paise(max(0, state.account.available - taken))
 
     def _answer(self, message: OperatorCommand, status: int, **payload: Any) -> list[Output]:
         return [Reply(message.token, status, payload)] if message.token else []

@@ -43,21 +43,12 @@ class OrderMaker:
         plan = self._decider.plans.get(run.plan.decision_id)
         if plan is not None:
             return plan
-        moves = {move.symbol: move for move in run.plan.moves}
+        moved = {move.symbol for move in run.plan.moves}
+        held = dict(zip(book.symbols, book.quantities, strict=True))
         # Judged as it was decided: from what was held then, at the prices of then.
-        before = tuple(
-            [
-                moves[symbol].before if symbol in moves else held
-                for symbol, held in zip(book.symbols, book.quantities, strict=True)
-            ]
-        )
-        after = tuple(
-            [
-                moves[symbol].after if symbol in moves else held
-                for symbol, held in zip(book.symbols, book.quantities, strict=True)
-            ]
-        )
-        tradable = tuple([symbol in moves for symbol in book.symbols])
+        before = tuple((held | {move.symbol: move.before for move in run.plan.moves}).values())
+        after = tuple((held | {move.symbol: move.after for move in run.plan.moves}).values())
+        tradable = tuple([symbol in moved for symbol in book.symbols])
         then = msgspec.structs.replace(
             book,
             quantities=before,
@@ -109,12 +100,14 @@ class OrderMaker:
         return proposals
 
     def available_cash(self) -> Paise:
-        """Return confirmed spendable cash, less what open and unknown buys may still take at their limits."""
+        """Return settled cash, less what open and unknown buys may still take at their limits, charges included."""
+        state = self.state
         taken = 0
-        for order in self.state.live.values():
-            if order.side is Side.BUY:
-                taken += order.remaining * order.limit
-        return Paise(max(0, self.state.account.available - taken))
+        for order in state.live.values():
+            if order.side is Side.BUY and state.session is not None:
+                value = Paise(order.remaining * order.limit)
+                taken += value + state.charges.on(state.session).total(Side.BUY, value, False)
+        return Paise(max(0, state.account.available - taken))
 
     def tradable(self, moves: list[Move], at_ns: int) -> list[Move]:
         """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from market.errors import BadInput
+from strategies.baselines import make_of
 from strategies.protocol import Strategy, StrategyContext
 
 FloatArray = NDArray[np.float64]
@@ -125,15 +125,7 @@ ADVERSARIES: Final = {kind.name: kind for kind in (AllInOne, FlipDaily, NotANumb
 
 def make_adversary(name: str, symbols: tuple[str, ...], look_back: int) -> Strategy:
     """Return an adversary by name. Raises BadInput with the names that exist."""
-    kind = ADVERSARIES.get(name)
-    if kind is None:
-        raise BadInput(f"adversary {name!r}: there is none of that name; allowed: {', '.join(ADVERSARIES)}")
-    if not symbols or look_back < 2:
-        raise BadInput(
-            f"adversary {name}: {len(symbols)} instruments, look-back {look_back}; allowed: 1 or more, 2 or more"
-        )
-    adversary: Strategy = kind(symbols, look_back)
-    return adversary
+    return make_of(ADVERSARIES, "adversary", name, symbols, look_back)
 
 
 def _only(index: int, count: int) -> FloatArray:

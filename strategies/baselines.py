@@ -5,6 +5,7 @@ A new one is a class and a line in `BASELINES`. Weights are multiples of 0.00000
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -86,12 +87,22 @@ BASELINES: Final = {kind.name: kind for kind in (EqualWeight, BuyAndHold, Invers
 
 def make_strategy(name: str, symbols: tuple[str, ...], look_back: int) -> Strategy:
     """Return a baseline by name. Raises BadInput with the names that exist."""
-    kind = BASELINES.get(name)
+    return make_of(BASELINES, "strategy", name, symbols, look_back)
+
+
+def make_of(
+    kinds: Mapping[str, Callable[[tuple[str, ...], int], Strategy]],
+    what: str,
+    name: str,
+    symbols: tuple[str, ...],
+    look_back: int,
+) -> Strategy:
+    """Return one of `kinds`; `what` they are called in errors. Raises BadInput with the names that exist."""
+    kind = kinds.get(name)
     if kind is None:
-        raise BadInput(f"strategy {name!r}: there is none of that name; allowed: {', '.join(BASELINES)}")
+        raise BadInput(f"{what} {name!r}: there is none of that name; allowed: {', '.join(kinds)}")
     if not symbols or look_back < 2:
         raise BadInput(
-            f"strategy {name}: {len(symbols)} instruments, look-back {look_back}; allowed: 1 or more, 2 or more"
+            f"{what} {name}: {len(symbols)} instruments, look-back {look_back}; allowed: 1 or more, 2 or more"
         )
-    strategy: Strategy = kind(symbols, look_back)
-    return strategy
+    return kind(symbols, look_back)

@@ -14,6 +14,14 @@ from risk.reasons import ReasonCode
 from tests.daemon.life import MONDAY, TUESDAY, ask, at, bars, bought, limits, of
 
 
+def taking(loaded):
+    def roll_back(version):
+        loaded.append(version)
+        return ModelLoaded(version=version, sha256="s", accepted=True)
+
+    return roll_back
+
+
 def losing(life, loaded, **more):
     """A model that has lost a fifth of what it was given, on a board on which only that counts."""
     quiet = limits(
@@ -22,11 +30,7 @@ def losing(life, loaded, **more):
         circuit_breakers__min_portfolio_value_percent=1.0,
     )  # fmt: skip
 
-    def roll_back(version):
-        loaded.append(version)
-        return ModelLoaded(version=version, sha256="s", accepted=True)
-
-    return bought(life, limits=quiet, roll_back=roll_back, **more)
+    return bought(life, limits=quiet, roll_back=taking(loaded), **more)
 
 
 def test_a_model_that_lost_too_much_is_replaced_by_the_one_before_and_trading_pauses(life):
@@ -101,11 +105,7 @@ def test_a_rollback_that_a_kill_prevented_happens_at_the_next_start(life):
     running.kill()
     loaded = []
 
-    def roll_back(version):
-        loaded.append(version)
-        return ModelLoaded(version=version, sha256="s", accepted=True)
-
-    again = life(at(MONDAY, "10:10"), version="v2", limits=running.core.gate.limits, roll_back=roll_back)
+    again = life(at(MONDAY, "10:10"), version="v2", limits=running.core.gate.limits, roll_back=taking(loaded))
     again.to(MONDAY, "10:11")
     assert loaded == ["v1"] and again.core.state.guard.model == "v1" and again.core.state.guard.rollback_due == ""
     again.kill()
@@ -119,14 +119,6 @@ def test_another_model_starts_with_a_clean_bill_of_health(life):
     running.to(MONDAY, "09:41")
     assert guard.model_health.count == 0
     running.kill()
-
-
-def taking(loaded):
-    def roll_back(version):
-        loaded.append(version)
-        return ModelLoaded(version=version, sha256="s", accepted=True)
-
-    return roll_back
 
 
 def killed_between_trip_and_rollback(life):
