@@ -379,3 +379,22 @@ def test_which_of_two_limits_is_told():
 
 def test_the_last_paisa_before_a_deposit_counts():
     assert after_cash(Paise(4), Reading(0, MONDAY, Paise(101), Paise(100))) == Paise(404)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(DailyLoss, "max_daily_loss_absolute"), (WeeklyLoss, "max_weekly_loss_absolute")]
+)
+def test_cash_moved_since_a_close_counts_in_proportion_and_rupee_by_rupee(kind, key):
+    # 100,000 at the last close, 80,000 when 40,000 were taken out: half is there of what remained.
+    breaker = kind.of(limits(**{key: 30_000.0}), LAKH)
+    now = reading(40_000, previous_close_equity=rupees(50_000), previous_close_rupees=rupees(60_000))
+    breaker, _ = breaker.observe(now)
+    assert (breaker.baseline, breaker.rupees) == (rupees(50_000), rupees(60_000))
+
+
+def test_a_loss_in_percent_that_is_none_in_rupees_is_still_judged_as_a_loss():
+    # In proportion 2 % are gone; rupee by rupee nothing is.
+    breaker = DailyLoss.of(limits(max_daily_loss_absolute=900.0), LAKH)
+    now = reading(98_000, previous_close_equity=LAKH, previous_close_rupees=rupees(98_000))
+    _, verdict = breaker.observe(now)
+    assert (verdict.used, verdict.limit) == (pytest.approx(0.02), pytest.approx(0.05))
