@@ -280,8 +280,7 @@ def _core(clock: Clock, broker: HttpBroker, count: int, cash: Paise, folder: Pat
         settings=settings,
         clock=clock,
         calendar=Calendar.load(),
-        journal_path=folder / "journal.sqlite",
-        durable=True,
+        journal=Journal(folder / "journal.sqlite", durable=True),
         limits=limits,
         charges=DeliveryCharges.default(),
         outside=Outside(

@@ -17,7 +17,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from brokers.paper import PaperBroker
+from brokers.paper_side import PaperSide
 from daemon.clock import session_day
 from daemon.core import Core
 from daemon.effects import MoveCash
@@ -29,30 +29,30 @@ NO_ACTIONS: Final = ActionTable()
 
 
 class BookChanges:
-    """Brings corporate actions into the books of one daemon and its paper broker."""
+    """Brings corporate actions into the books of one daemon and its paper side."""
 
-    def __init__(self, core: Core, broker: PaperBroker, table: ActionTable = NO_ACTIONS) -> None:
+    def __init__(self, core: Core, side: PaperSide, table: ActionTable = NO_ACTIONS) -> None:
         self.core = core
-        self.broker = broker
+        self.side = side
         self.table = table
 
     def heal(self) -> None:
         """Give the broker what is on record and it does not have. Before the books are compared for the first time."""
         state = self.core.state
         for action in state.actions:
-            self.broker.apply_action(action)
+            self.side.apply_action(action)
         for moved in state.history.moves:
-            self.broker.move_cash(amount=moved.amount, sequence=moved.sequence, cause=moved.reason)
+            self.side.move_cash(amount=moved.amount, sequence=moved.sequence, cause=moved.reason)
 
     def move_cash(self, effect: MoveCash) -> None:
         """Run the effect: the record is on disk."""
-        self.broker.move_cash(amount=effect.amount, sequence=effect.sequence, cause=effect.reason)
+        self.side.move_cash(amount=effect.amount, sequence=effect.sequence, cause=effect.reason)
 
     def open_session(self, session: Session) -> None:
         """Apply what is due and start the broker's session. The caller posts `SessionOpened` right after."""
         for message in self._apply(self._known(session.day), session.day):
             self.core.bus.post(Lane.TIMER, message)
-        self.broker.start_session(session.day)
+        self.side.start_session(session.day)
 
     def at_start(
         self, history: HistoryLoaded | None
@@ -88,7 +88,7 @@ class BookChanges:
         applied = {action.key for action in state.actions}
         messages = []
         for action in self.table.due(after=after, until=until, symbols=state.symbols):
-            self.broker.apply_action(action)
+            self.side.apply_action(action)
             if action.key in applied:
                 continue
             session = calendar.session(action.ex_date) or calendar.next_session(action.ex_date)

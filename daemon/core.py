@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from brokers.charges import DeliveryCharges
-from brokers.paper import PaperBroker
+from brokers.paper_side import PaperSide
 from daemon.agenda import Agenda
 from daemon.alarms import Alarms
 from daemon.breakers import BreakerKeeper
@@ -88,8 +87,7 @@ def build_core(
     settings: DaemonSettings,
     clock: Clock,
     calendar: Calendar,
-    journal_path: Path | str,
-    durable: bool,
+    journal: Journal,
     limits: RiskLimits,
     charges: DeliveryCharges,
     outside: Outside,
@@ -105,7 +103,6 @@ def build_core(
     decider = Decider(state, gate, settings, calendar)
     executor = Executor(state, gate, settings, calendar, decider)
     edges = Edges(clock, outside, state, gate, executor.maker)
-    journal = Journal(journal_path, durable=durable)
     bus = Bus(journal, clock, edges.run)
     operator = Operator(state, executor)
     state.wire(bus)
@@ -121,7 +118,7 @@ def build_core(
     return Core(settings, clock, calendar, journal, bus, state, gate, edges, executor, decider, operator, Since())
 
 
-def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
+def take_bars(core: Core, side: PaperSide, received: BarBatch) -> None:
     """Let a feed's bars in: what cannot be true, or is not believed yet, is refused on record.
 
     The rest goes to the paper market, then to the bus.
@@ -145,7 +142,7 @@ def take_bars(core: Core, broker: PaperBroker, received: BarBatch) -> None:
             core.bus.post(Lane.MARKET, refused)
             batch = without(batch, doubtful)
     if batch is not None:
-        broker.on_bars(batch)
+        side.on_bars(batch)
         core.bus.post(Lane.MARKET, batch)
 
 

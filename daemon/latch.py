@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 FILE_NAME: Final = "stop.latch"
+# From the mildest to the strictest.
+MODES: Final = ("halt", "cancel", "flatten")
 
 
 class Latch:
@@ -43,9 +45,8 @@ class Latch:
     def engage(self, *, mode: str, reason: str, uid: int, at: str) -> None:
         """Write the latch durably. Engaging twice keeps the stricter mode and the latest reason."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        order = ("halt", "cancel", "flatten")
         before = self.read().get("mode", "halt") if self.path.exists() else "halt"
-        strictest = max((before, mode), key=lambda name: order.index(name) if name in order else len(order))
+        strictest = max((before, mode), key=lambda name: MODES.index(name) if name in MODES else len(MODES))
         content = json.dumps({"mode": strictest, "reason": reason, "uid": uid, "at": at}) + "\n"
         temporary = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         with temporary.open("w") as file:

@@ -24,6 +24,7 @@ from daemon.core import Core, announce, build_core, take_bars
 from daemon.edges import Outside
 from daemon.fold import summarise
 from daemon.inference import StrategyHost
+from daemon.journal import Journal
 from daemon.messages import BreakerApproved, BreakerTripped, DaemonStopped, HistoryLoaded, Lane
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
@@ -184,8 +185,7 @@ def replay(
             settings=settings,
             clock=clock,
             calendar=calendar,
-            journal_path=journal_path,
-            durable=False,
+            journal=Journal(journal_path, durable=False),
             limits=limits,
             charges=charges,
             outside=outside,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,39 +19,34 @@ from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
-from daemon.book_changes import NO_ACTIONS, BookChanges
-from daemon.clock import IST, Clock, ist, session_day
+from daemon.book_changes import NO_ACTIONS
+from daemon.clock import IST, Clock, ist
 from daemon.control import Control, may_stop
-from daemon.core import Core, announce, build_core, close_book, take_bars
-from daemon.edges import Outside
-from daemon.effects import Alert, MoveCash
+from daemon.effects import Alert
 from daemon.inference import StrategyHost
+from daemon.journal import Journal
 from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog
 from daemon.messages import (
-    BarsRejected,
     ComponentFailed,
     HistoryLoaded,
     Lane,
     ModelLoaded,
-    OperatorCommand,
     Reconciled,
 )
 from daemon.notify import notify, watchdog_seconds
-from daemon.sessions import SessionDriver
+from daemon.process import Process
 from daemon.settings import DaemonSettings, Paths
-from daemon.stop_plane import MODES, StopPlane
+from daemon.stop_plane import StopPlane
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.corporate_actions import ActionTable
-from market.errors import BadInput, OperatorError
+from market.errors import BadInput
 from market.feed import FeedClient
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
-# How far a feed's clock may be ahead of ours before its bars are refused.
-FUTURE_NS: Final = 60 * 10**9
 # Seconds each stage of a shutdown may take; a test adds them up against the unit's TimeoutStopSec.
 SHUTDOWN_STAGES: Final = {
     "no new decisions": 1.0,
@@ -106,13 +100,7 @@ class _Running:
         log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
-        self._stops_heard = 0
         self._publishes = False
-        self.core = self._build()
-        self.books = BookChanges(self.core, self.broker, service.actions)
-
-    def _build(self) -> Core:
-        service, clock = self.service, self.clock
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
@@ -121,37 +109,36 @@ class _Running:
             opening_cash=service.settings.opening_cash,
             charges=charges,
             model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
-            now_ns=clock.now_ns,
+            now_ns=self.clock.now_ns,
             store=PaperStore(service.paths.paper_broker),
-            schedule=clock.loop.call_later,
+            schedule=self.clock.loop.call_later,
         )
-        self.host = StrategyHost(clock, service.strategy, version=service.model)
-        return build_core(
+        self.host = StrategyHost(self.clock, service.strategy, version=service.model)
+        self.process = Process(
             settings=service.settings,
-            clock=clock,
+            clock=self.clock,
             calendar=service.calendar,
-            journal_path=service.paths.journal,
-            durable=True,
+            journal=Journal(service.paths.journal, durable=True),
             limits=service.limits,
             charges=charges,
-            outside=Outside(
-                broker=self.broker,
-                move_cash=self._move_cash,
-                strategy=self.host,
-                engaged=self._engaged,
-                release_stop=self._release_stop,
-                roll_back=self._roll_back if service.activate is not None else None,
-                alert=lambda alert: self.log.alert(alert, clock.now_ns()),
-            ),
+            broker=self.broker,
+            side=self.broker,
+            host=self.host,
+            latch=self.latch,
+            history=service.history,
+            actions=service.actions,
+            alert=lambda alert: self.log.alert(alert, self.clock.now_ns()),
+            engaged=self._engaged,
+            release_latch=self._release_latch,
+            roll_back=self._roll_back if service.activate is not None else None,
         )
+        self.core = self.process.core
 
     # ---- start -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         service, core, bus = self.service, self.core, self.core.bus
-        recovered = bus.recover()
-        if recovered and core.state.opening_cash is not None and core.state.guard.board is None:
-            raise BadInput(f"{service.paths.journal}: the journal has no opening record")
+        self.process.recover()
         loop = self.clock.loop
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop, number)
@@ -164,15 +151,6 @@ class _Running:
         )
         self.plane.start()
         control = Control(core, service.paths.control_socket, stop=self.plane.stop, reload=self._reload)
-        driver = SessionDriver(
-            clock=self.clock,
-            calendar=service.calendar,
-            agenda=core.state.agenda,
-            bus=bus,
-            on_open=self.books.open_session,
-            on_close=lambda session: self.broker.end_session(),
-            opened=core.state.session if core.state.session_open else None,
-        )
         models = Recurring(IntervalTrigger(seconds=30, timezone=IST), self.clock, lambda fire: self._check_model())
         bus.on_failure = self._on_failure
         loop.set_exception_handler(self._on_loop_error)
@@ -180,17 +158,7 @@ class _Running:
         try:
             await self.broker.open()
             await control.start()
-            core.journal.start(self._wake)
-            today = session_day(self.clock.now_ns())
-            self.books.heal()
-            history = self._missing_history(today)
-            announce(core, strategy=service.strategy.name, history=history, actions=self.books.at_start(history))
-            for action in self.books.late():
-                detail = f"{action.symbol}: {action.cause}, came into the table after that session; correct the books"
-                self.log.alert(Alert("error", "corporate_action.late", detail), self.clock.now_ns())
-            self._obey_latch()
-            bus.start()
-            driver.start()
+            self.process.begin(self._wake)
             if service.load_active is not None:
                 models.start()
             feed = core.edges.spawn("feed", self._feed())
@@ -201,53 +169,18 @@ class _Running:
         finally:
             notify("STOPPING=1")
             models.stop()
-            await self._shut_down(driver, control)
-
-    def _obey_latch(self) -> None:
-        """A stop that was engaged before this start is on record from its first moment."""
-        if self.latch.engaged():
-            said = self.latch.read()
-            verb = said["mode"] if said.get("mode") in MODES else "halt"
-            uid = said.get("uid")
-            reason = f"latch from before the start: {said.get('reason', '')}"
-            command = OperatorCommand(verb=verb, uid=uid if isinstance(uid, int) else -1, reason=reason)
-            self.core.bus.post(Lane.CONTROL, command)
-
-    def _missing_history(self, today: Any) -> HistoryLoaded | None:
-        history = self.service.history(today)
-        known = self.core.state.view.closed_to
-        if history is None or history.sessions[-1] <= known:
-            return None
-        first = next(i for i, day in enumerate(history.sessions) if day > known)
-        width = len(self.service.settings.symbols)
-        return HistoryLoaded(
-            sha256=history.sha256,
-            end_ns=history.end_ns,
-            sessions=history.sessions[first:],
-            closes=history.closes[first * width :],
-        )
+            await self._shut_down(control)
 
     async def _feed(self) -> None:
         client = FeedClient(
             url=self.service.feed_url,
             symbols=self.service.settings.symbols,
             after_ns=self.core.state.view.last_end_ns,
-            on_batch=self._on_batch,
+            on_batch=self.process.take,
             on_state=self._on_feed_state,
             heartbeat=self.service.feed_heartbeat,
         )
         await client.run()
-
-    def _on_batch(self, received: BarBatch) -> bool:
-        if received.end_ns > self.clock.now_ns() + FUTURE_NS:
-            # Taken, it would make every true bar after it look old.
-            detail = f"ends at {ist(received.end_ns).isoformat()}, which is in the future"
-            symbols, end_ns = received.symbols, received.end_ns
-            message = BarsRejected(session=received.session, end_ns=end_ns, symbols=symbols, detail=detail)
-            self.core.bus.post(Lane.MARKET, message)
-            return False
-        take_bars(self.core, self.broker, received)
-        return True
 
     def _on_feed_state(self, state: str, detail: str) -> None:
         if state == "lost" and not self.stopping.is_set():
@@ -279,45 +212,23 @@ class _Running:
     def _engaged(self) -> bool:
         return self.plane.engaged() if self.plane is not None else self.latch.engaged()
 
-    def _move_cash(self, effect: MoveCash) -> None:
-        self.books.move_cash(effect)
-
-    def _release_stop(self) -> None:
-        """Second step of a resume. A stop that came after it keeps the latch, also one that waits in the control lane."""
-        bus = self.core.bus
-        if bus.backlog()[Lane.CONTROL.value]:
-            if not self.stopping.is_set():
-                self.clock.loop.call_soon(self._release_stop)
-        elif self.plane is not None and not self.core.state.halts:
-            self.plane.release(self._stops_heard)
+    def _release_latch(self, heard: int) -> None:
+        if self.plane is not None:
+            self.plane.release(heard)
 
     def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
-        self.clock.loop.call_soon_threadsafe(self._hear_stop, mode, reason, uid)
-
-    def _hear_stop(self, mode: str, reason: str, uid: int) -> None:
-        self._stops_heard += 1
-        self.core.bus.post(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
+        self.clock.loop.call_soon_threadsafe(self.process.hear_stop, mode, reason, uid)
 
     def _wake(self) -> None:
         """Called from the journal's thread: what was held may be durable now."""
         self.clock.loop.call_soon_threadsafe(self.core.bus.release)
 
     def _on_failure(self, reason: str) -> None:
-        """The dispatch stopped: latch, withdraw open orders directly at the broker, stay up to be asked."""
-        with suppress(OSError):
-            self.latch.engage(mode="cancel", reason=reason, uid=-1, at=ist(self.clock.now_ns()).isoformat())
-        self.log.alert(Alert("error", "dispatch.failed", reason), self.clock.now_ns())
+        """The dispatch stopped: say so, then withdraw what can be."""
         if self.plane is not None:
             self.plane.publish({**self.core.status(), "failure": reason})
         notify(f"STATUS=FAILED: {reason}")
-        tags = [order.tag for order in self.core.state.open_orders()]
-        if tags:
-            # Last, because it may fail as well: the disk that the journal lost may be the paper broker's too.
-            try:
-                self.broker.cancel(tags)
-            except OperatorError as error:
-                detail = f"{len(tags)} open orders were not withdrawn: {error}"
-                self.log.alert(Alert("error", "dispatch.failed", detail), self.clock.now_ns())
+        self.process.fail(reason)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A timer or callback that raises is a failed component: trading halts, control stays."""
@@ -382,14 +293,10 @@ class _Running:
 
     # ---- stop --------------------------------------------------------------------------------------------------------
 
-    async def _shut_down(self, driver: SessionDriver, control: Control) -> None:
-        core, bus = self.core, self.core.bus
-        driver.stop()
-        bus.pause()
-        await self._until(bus.effects_done, SHUTDOWN_STAGES["finish what was recorded"])
-        if core.journal.failure is None and bus.failed is None:
-            for record, envelope in close_book(core, self.reason):
-                self.log.record(record, envelope)
+    async def _shut_down(self, control: Control) -> None:
+        core = self.core
+        for record, envelope in await self.process.finish(self.reason, SHUTDOWN_STAGES["finish what was recorded"]):
+            self.log.record(record, envelope)
         await asyncio.to_thread(core.journal.close)
         await core.edges.close()
         await control.close()
@@ -397,8 +304,3 @@ class _Running:
             self.plane.close()
         await self.broker.close()
         self.log.close()
-
-    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
-        end = self.clock.loop.time() + seconds
-        while not done() and self.clock.loop.time() < end:
-            await asyncio.sleep(0.01)

@@ -15,9 +15,8 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Final
 
 from daemon import unix_socket
-from daemon.latch import Latch
+from daemon.latch import MODES, Latch
 
-MODES: Final = ("halt", "cancel", "flatten")
 _BODY_LIMIT: Final = 4096
 
 

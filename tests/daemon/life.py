@@ -9,14 +9,13 @@ import numpy as np
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
-from daemon.book_changes import NO_ACTIONS, BookChanges
+from daemon.book_changes import NO_ACTIONS
 from daemon.clock import IST, Clock, VirtualTimeLoop
-from daemon.core import announce, build_core, close_book, take_bars
-from daemon.edges import Outside
+from daemon.core import close_book, take_bars
 from daemon.inference import StrategyHost
-from daemon.journal import read_journal
+from daemon.journal import Journal, read_journal
 from daemon.messages import HistoryLoaded, Lane, OperatorCommand
-from daemon.sessions import SessionDriver
+from daemon.process import Process
 from daemon.settings import DaemonSettings
 from market.bar import BarBatch, Interval
 from market.calendar import Calendar
@@ -81,6 +80,25 @@ class Fixed:
         return np.array([0.19] * 5)
 
 
+class _Latch:
+    """The stop latch of a life: `stopped` says whether it is engaged."""
+
+    def __init__(self, life):
+        self.life = life
+
+    def engaged(self):
+        return self.life.stopped
+
+    def read(self):
+        return {"mode": "halt", "reason": "", "uid": 0}
+
+    def engage(self, **_):
+        self.life.stopped = True
+
+    def release(self):
+        self.life.stopped = False
+
+
 class Life:
     """One process's life, from start to kill. What was recorded is on disk, what was not is lost."""
 
@@ -115,45 +133,27 @@ class Life:
         self.stopped = False
         self.told = []
         self.path = folder / "journal.sqlite"
-        self.core = build_core(
+        self.latch = _Latch(self)
+        self.process = Process(
             settings=DaemonSettings("test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000)),
             clock=self.clock,
             calendar=CALENDAR,
-            journal_path=self.path,
-            durable=False,
+            journal=Journal(self.path, durable=False),
             limits=limits,
             charges=charges,
-            outside=Outside(
-                broker=self.broker,
-                strategy=StrategyHost(self.clock, strategy or Fixed(), version=version),
-                engaged=lambda: self.stopped,
-                release_stop=lambda: None,
-                move_cash=self._move_cash,
-                roll_back=roll_back,
-                alert=self.told.append,
-            ),
+            broker=self.broker,
+            side=self.broker,
+            host=StrategyHost(self.clock, strategy or Fixed(), version=version),
+            latch=self.latch,
+            history=lambda before: past,
+            actions=actions,
+            alert=self.told.append,
+            roll_back=roll_back,
         )
-        core = self.core
-        core.bus.recover()
-        self.books = BookChanges(core, self.broker, actions)
-        self.books.heal()
-        state = core.state
-        self.driver = SessionDriver(
-            clock=self.clock,
-            calendar=CALENDAR,
-            agenda=state.agenda,
-            bus=core.bus,
-            on_open=self.books.open_session,
-            on_close=lambda session: self.broker.end_session(),
-            opened=state.session if state.session_open else None,
-        )
-        announce(core, strategy="fixed", history=past, actions=self.books.at_start(past))
-        core.journal.start(core.bus.release)
-        core.bus.start()
-        self.driver.start()
-
-    def _move_cash(self, effect):
-        self.books.move_cash(effect)
+        self.core, self.books = self.process.core, self.process.books
+        self.process.recover()
+        self.process.begin(self.core.bus.release)
+        self.driver = self.process.driver
 
     def play(self, *batches):
         for batch in batches:

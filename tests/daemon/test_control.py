@@ -156,8 +156,8 @@ async def test_a_failure_is_told_although_the_broker_fails_with_it(running):
 async def test_a_stop_in_the_control_lane_keeps_the_latch_through_a_release(running):
     released = []
     running.plane = SimpleNamespace(release=released.append, engaged=lambda: True, publish=lambda summary: None)
-    running._hear_stop("halt", "now", 1)
-    running._release_stop()
+    running.process.hear_stop("halt", "now", 1)
+    running.process._release_stop()
     assert released == []
     running.core.bus.start()
     await asyncio.sleep(0.05)
@@ -195,7 +195,7 @@ async def test_a_writer_that_breaks_in_any_way_stops_the_dispatch(running, monke
 
     monkeypatch.setattr(running.core.journal, "_commit", broken)
     bus.start()
-    running._hear_stop("halt", "so that there is a record", 1)
+    running.process.hear_stop("halt", "so that there is a record", 1)
     for _ in range(100):
         await asyncio.sleep(0.01)
         if told:
