@@ -105,7 +105,9 @@ class BreakerKeeper:
         guard = self.state.guard
         if guard.rollback_due:
             return [RollBack(guard.rollback_due)]
-        return None if guard.unanswered is None else self._roll_back(guard.unanswered)
+        if guard.unanswered is None or not self.limits.recovery.enable_auto_rollback:
+            return None
+        return self.on_tripped(guard.unanswered, envelope)  # nobody may have been told of it either
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output]:
         """Tell people, and do what this breaker is for beyond pausing."""

@@ -75,7 +75,9 @@ class Guard:
         """
         if model != self.model:
             self.rollback_due = ""
-            self.unanswered = None
+            if self.unanswered is not None:
+                self.thrown_out.add(self.unanswered.detail)
+                self.unanswered = None
             self.thrown_out.discard(model)
         if model != self.model or not self.models:
             self.models.append(model)
@@ -141,6 +143,8 @@ class Guard:
         """Release; health is counted afresh."""
         if self.board is not None:
             self.board = self.board.release(message.names)
+        if model_loss.NAME in message.names:
+            self.unanswered = None
         if DATA_HEALTH in message.names:
             self._view.refused.clear()
             self.data_health = self.data_health.good()

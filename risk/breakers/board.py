@@ -188,7 +188,14 @@ class BreakerBoard(msgspec.Struct, frozen=True):
     def activate(self, model: str) -> Self:
         """Return the board after a model (its version; empty: none) was activated: its loss counts from here."""
         breakers = tuple([b.activate(model) if isinstance(b, ModelLoss) else b for b in self.breakers])
-        return msgspec.structs.replace(self, breakers=breakers)
+        # What the one before lost is not this one's loss.
+        verdicts = tuple(
+            [
+                Verdict(verdict.name, 0.0, verdict.limit, model) if after is not before else verdict
+                for verdict, before, after in zip(self.verdicts, self.breakers, breakers, strict=False)
+            ]
+        )
+        return msgspec.structs.replace(self, breakers=breakers, verdicts=verdicts)
 
     def approve(self, who: str, reason: str, at_ns: int) -> Self:
         """Record a person's approval of every latch that has none. It releases nothing before the pause has passed."""

@@ -4,6 +4,8 @@ import pytest
 
 from daemon.effects import RollBack
 from daemon.messages import (
+    BreakerApproved,
+    BreakerReleased,
     BreakerTripped,
     Lane,
     ModelLoaded,
@@ -11,7 +13,7 @@ from daemon.messages import (
     RollbackDecided,
 )
 from risk.reasons import ReasonCode
-from tests.daemon.life import MONDAY, TUESDAY, ask, at, bars, bought, limits, of
+from tests.daemon.life import MONDAY, TUESDAY, WEDNESDAY, ask, at, bars, bought, limits, of
 
 
 def taking(loaded):
@@ -138,8 +140,11 @@ def test_a_rollback_that_a_kill_kept_from_being_decided_is_decided_at_the_next_s
     kept, loaded = killed_between_trip_and_rollback(life), []
     again = life(at(MONDAY, "10:10"), version="v2", limits=kept, roll_back=taking(loaded)).to(MONDAY, "10:11")
     assert loaded == ["v1"] and again.core.state.guard.model == "v1"
-    (decided,) = of(again.kill(), RollbackDecided)
+    assert "breaker.tripped" in [alert.event for alert in again.told], "nobody had been told"
+    messages = again.kill()
+    (decided,) = of(messages, RollbackDecided)
     assert (decided.model, decided.back_to, decided.used) == ("v2", "v1", 0.17)
+    assert ReasonCode.BREAKER_LATCHED in [r.code for told in of(messages, RiskAlerted) for r in told.reasons]
     # Once: the next start has nothing to make up for.
     third = life(at(MONDAY, "10:20"), version="v1", limits=kept, roll_back=taking(loaded)).to(MONDAY, "10:21")
     assert loaded == ["v1"] and third.core.state.guard.board.latched == ("model_loss",)
@@ -150,7 +155,39 @@ def test_a_model_that_a_person_chose_meanwhile_is_not_rolled_back_for_the_loss_o
     kept, loaded = killed_between_trip_and_rollback(life), []
     again = life(at(TUESDAY, "09:00"), version="v3", limits=kept, roll_back=taking(loaded)).to(TUESDAY, "09:01")
     assert loaded == [] and again.core.state.guard.model == "v3"
-    assert not of(again.kill(), RollbackDecided)
+    # The loser stays thrown out: when the one that a person chose loses too, the one before both comes back.
+    ask(again, "approve", uid=1, reason="go on")
+    fell, more = (700.0,) * 5, (400.0,) * 5
+    again.play(bars(TUESDAY, "10:10", fell), bars(TUESDAY, "10:20", fell), bars(TUESDAY, "10:30", more))
+    again.to(TUESDAY, "10:40")
+    assert loaded == ["v1"]
+    assert [(d.model, d.back_to) for d in of(again.kill(), RollbackDecided)] == [("v3", "v1")]
+
+
+@pytest.mark.parametrize("version", ["v3", ""])
+def test_a_loss_whose_trip_a_kill_prevented_is_not_that_of_the_model_chosen_meanwhile(life, version):
+    running = losing(life, [], version="v1")
+    running.core.bus.post(Lane.TIMER, ModelLoaded(version="v2", sha256="s", accepted=True))
+    running.play(bars(MONDAY, "10:00")).to(MONDAY, "10:01")
+    running.core.journal.append(bars(MONDAY, "10:05", (700.0,) * 5), cause=0, at_ns=at(MONDAY, "10:05"))
+    running.kill()
+    kept, loaded = running.core.gate.limits, []
+    again = life(at(MONDAY, "10:10"), version=version, limits=kept, roll_back=taking(loaded)).to(MONDAY, "10:11")
+    assert loaded == [] and again.core.state.guard.board.latched == ()
+    again.kill()
+
+
+def test_what_was_approved_and_released_or_is_switched_off_is_not_rolled_back_at_a_start(life):
+    kept, loaded = killed_between_trip_and_rollback(life), []
+    off = limits(recovery__enable_auto_rollback=False)
+    again = life(at(MONDAY, "10:10"), version="v2", limits=off, roll_back=taking(loaded)).to(MONDAY, "10:11")
+    journal = again.core.journal
+    journal.append(BreakerApproved(uid=1, reason="keep it"), cause=0, at_ns=at(MONDAY, "11:00"))
+    journal.append(BreakerReleased(names=("model_loss",), approved_by=("1",)), cause=0, at_ns=at(TUESDAY, "11:00"))
+    again.kill()
+    third = life(at(WEDNESDAY, "09:00"), version="v2", limits=kept, roll_back=taking(loaded)).to(WEDNESDAY, "09:01")
+    assert loaded == [] and third.core.state.guard.model == "v2"
+    third.kill()
 
 
 def test_a_rollback_that_is_due_does_not_override_a_model_that_a_person_chose_meanwhile(life):
