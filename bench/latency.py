@@ -28,7 +28,7 @@ from daemon.clock import Clock, ist_ns, stopwatch
 from daemon.core import Core, announce, build_core
 from daemon.edges import Outside
 from daemon.inference import StrategyHost
-from daemon.journal import Journal
+from daemon.journal import Chain, Journal
 from daemon.messages import Lane, SessionOpened, SlotDue
 from daemon.settings import DaemonSettings, ExecutionSettings
 from market.bar import BarBatch
@@ -55,7 +55,7 @@ class HttpBroker:
         self.cash = cash
         self.first_byte = 0.0
         self.commit_seconds = 0.0
-        self.journal: Journal | None = None
+        self.journal: Chain | None = None
         self._sink: Sink | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: list[ApprovedOrder] = []

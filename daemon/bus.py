@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import msgspec
 
 from daemon.clock import Clock
-from daemon.journal import Journal
+from daemon.journal import Chain
 from daemon.messages import Lane
 
 CAPACITY: Final = {Lane.CONTROL: 1_000, Lane.BROKER: 100_000, Lane.TIMER: 10_000, Lane.MARKET: 10_000}
@@ -62,7 +62,7 @@ class BusCounters:
 class Bus:
     """Lanes and dispatch over one journal."""
 
-    def __init__(self, journal: Journal, clock: Clock, run_effect: Callable[[Effect], None]) -> None:
+    def __init__(self, journal: Chain, clock: Clock, run_effect: Callable[[Effect], None]) -> None:
         self.journal = journal
         self.clock = clock
         self.counters = BusCounters()

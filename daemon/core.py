@@ -20,7 +20,7 @@ from daemon.decision import Decider
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
 from daemon.exits import Exits
-from daemon.journal import Journal
+from daemon.journal import Chain
 from daemon.messages import (
     BarsRejected,
     ComponentFailed,
@@ -54,7 +54,7 @@ class Core:
     settings: DaemonSettings
     clock: Clock
     calendar: Calendar
-    journal: Journal
+    journal: Chain
     bus: Bus
     state: State
     gate: Gate
@@ -87,7 +87,7 @@ def build_core(
     settings: DaemonSettings,
     clock: Clock,
     calendar: Calendar,
-    journal: Journal,
+    journal: Chain,
     limits: RiskLimits,
     charges: DeliveryCharges,
     outside: Outside,

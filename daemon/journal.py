@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -48,13 +48,14 @@ CREATE TABLE IF NOT EXISTS record (
     hash BLOB NOT NULL
 ) STRICT;
 """
+_SELECT: Final = "SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq"
 _INSERT: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)"
 _ENCODER: Final = msgspec.json.Encoder()
 _NAMES: Final = {kind: (name, name.encode()) for name, kind in TYPES.items()}
 _DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
 
 
-_Row = tuple[int, int, int, str, str, bytearray]
+Row = tuple[int, int, int, str, str, bytearray]
 
 
 class Record(NamedTuple):
@@ -76,10 +77,9 @@ def _link(previous: bytes, seq: int, cause: int, at_ns: int, kind: bytes, body: 
     return sha256(b"%b%d|%d|%d|%b|%b" % (previous, seq, cause, at_ns, kind, body)).digest()
 
 
-def _verified(connection: sqlite3.Connection, path: Path | str) -> Iterator[tuple[Record, bytes]]:
+def verified(rows: Iterable[Row], path: Path | str) -> Iterator[tuple[Record, bytes]]:
     """Yield each record with its hash, in order. Raises JournalBroken where the chain does not hold."""
     head = GENESIS
-    rows = connection.execute("SELECT seq, cause, at_ns, kind, body, hash FROM record ORDER BY seq")
     for expected, (seq, cause, at_ns, kind, text, digest) in enumerate(rows, 1):
         if seq != expected:
             raise JournalBroken(f"journal {path}: record {expected} is missing")
@@ -109,43 +109,48 @@ def _connect(path: Path | str, *, durable: bool) -> sqlite3.Connection:
     return connection
 
 
-class Journal:
-    """Append-only, hash-chained record of messages. One writer: the dispatch."""
+class Chain:
+    """Append-only, hash-chained record of messages, before it says where they are kept. One writer: the dispatch."""
 
     def __init__(self, path: Path | str, *, durable: bool) -> None:
         self.path = path
         self.durable = durable
-        try:
-            self._connection = _connect(path, durable=durable)
-        except sqlite3.Error as error:
-            raise OperatorError(f"journal {path}: cannot be opened: {error}") from error
         self.seq = 0
         self.head = GENESIS
         self.durable_seq = 0
         self.failure: str | None = None
         self.last_commit_seconds = 0.0
-        # A deque: the loop appends at one end while the writer thread takes from the other.
-        self._pending: deque[_Row] = deque()
-        self._closing = False
-        self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._notify: Callable[[], None] = lambda: None
+        # A deque: the loop appends at one end while the writer takes from the other.
+        self._pending: deque[Row] = deque()
+
+    def _rows(self) -> Iterable[Row]:
+        """Return what is kept, in order."""
+        raise NotImplementedError
+
+    def start(self, notify: Callable[[], None]) -> None:
+        """Start to write; `notify` is called whenever `durable_seq` or `failure` has changed."""
+        raise NotImplementedError
+
+    def request_commit(self) -> None:
+        """Wake the writer: something waits for what was appended."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Keep what is pending, now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Keep what is pending, and end."""
+        raise NotImplementedError
 
     def read(self) -> Iterator[Record]:
         """Yield every record in order, verifying the chain; afterwards new records continue it."""
         seq, head = 0, GENESIS
-        for record, digest in _verified(self._connection, self.path):
+        for record, digest in verified(self._rows(), self.path):
             seq, head = record.seq, digest
             yield record
         self.seq = self.durable_seq = seq
         self.head = head
-
-    def start(self, notify: Callable[[], None]) -> None:
-        """Start the writer thread; `notify` is called from it whenever `durable_seq` or `failure` has changed."""
-        self._notify = notify
-        if self.durable:
-            self._thread = threading.Thread(target=self._write_loop, name="journal", daemon=True)
-            self._thread.start()
 
     def append(self, message: msgspec.Struct, *, cause: int, at_ns: int) -> int:
         """Append one message and return its sequence number. Raises OperatorError after a failed write."""
@@ -166,6 +171,35 @@ class Journal:
             raise OperatorError(f"journal: {self.failure}")
         return seq
 
+    def _take(self) -> list[Row]:
+        pending = self._pending
+        return [pending.popleft() for _ in range(len(pending))]
+
+
+class Journal(Chain):
+    """The journal in one SQLite file."""
+
+    def __init__(self, path: Path | str, *, durable: bool) -> None:
+        super().__init__(path, durable=durable)
+        try:
+            self._connection = _connect(path, durable=durable)
+        except sqlite3.Error as error:
+            raise OperatorError(f"journal {path}: cannot be opened: {error}") from error
+        self._closing = False
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._notify: Callable[[], None] = lambda: None
+
+    def _rows(self) -> Iterable[Row]:
+        return self._connection.execute(_SELECT)
+
+    def start(self, notify: Callable[[], None]) -> None:
+        """Start the writer thread; `notify` is called from it whenever `durable_seq` or `failure` has changed."""
+        self._notify = notify
+        if self.durable:
+            self._thread = threading.Thread(target=self._write_loop, name="journal", daemon=True)
+            self._thread.start()
+
     def request_commit(self) -> None:
         """Wake the writer: something waits for what was appended."""
         if self.durable:
@@ -178,11 +212,7 @@ class Journal:
         if batch:
             self._commit(batch)
 
-    def _take(self) -> list[_Row]:
-        pending = self._pending
-        return [pending.popleft() for _ in range(len(pending))]
-
-    def _commit(self, batch: list[_Row]) -> None:
+    def _commit(self, batch: list[Row]) -> None:
         began = stopwatch()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -232,7 +262,7 @@ def read_journal(path: Path) -> Iterator[Record]:
         raise OperatorError(f"journal {path}: there is none yet")
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
     try:
-        for record, _ in _verified(connection, path):
+        for record, _ in verified(connection.execute(_SELECT), path):
             yield record
     finally:
         connection.close()

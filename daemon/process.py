@@ -21,7 +21,7 @@ from daemon.core import announce, build_core, close_book, take_bars
 from daemon.edges import Outside
 from daemon.effects import Alert, MoveCash
 from daemon.inference import StrategyHost
-from daemon.journal import Journal
+from daemon.journal import Chain
 from daemon.latch import MODES
 from daemon.messages import BarsRejected, HistoryLoaded, Lane, ModelLoaded, OperatorCommand
 from daemon.sessions import SessionDriver
@@ -65,7 +65,7 @@ class Process:
         settings: DaemonSettings,
         clock: Clock,
         calendar: Calendar,
-        journal: Journal,
+        journal: Chain,
         limits: RiskLimits,
         charges: DeliveryCharges,
         broker: Broker,
