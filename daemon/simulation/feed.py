@@ -33,6 +33,8 @@ class Feed:
         if self._today:
             self._yesterday = self._today[-1]
         self._today, self._session = [], session
+        if world.running is not None and not world.running.clock_right:
+            self.lie()  # to a clock that is behind, bars come from the future
         self.silent = self.lost = False
         for what in ("silent", "lost"):
             if world.chance.strikes(f"feed_{what}"):
@@ -45,12 +47,13 @@ class Feed:
         setattr(self, what, value)
         self._world.tell(f"feed: {what} {value}")
         if value and what == "silent":
-            self._lie()
+            self.lie()
         running = self._world.running
         if not value and what == "lost" and running is not None:
             self.connect(running)
 
-    def _lie(self) -> None:
+    def lie(self) -> None:
+        """The daemon is not told the whole truth of this session."""
         if self._session is not None:
             self.dishonest.add(self._session)
 
@@ -73,7 +76,7 @@ class Feed:
         if chance.strikes("feed_frozen") and len(self._today) > 1:
             said = _stamped(self._today[-2], batch)
         elif chance.strikes("bar_old") and self._yesterday is not None:
-            self._lie()
+            self.lie()
             self._world.later(1.0, self._deliver, self._yesterday)
             return
         elif chance.strikes("bar_early"):
@@ -88,10 +91,10 @@ class Feed:
         elif chance.strikes("bar_spike"):
             said = _with(batch, 1, batch.close[1] * chance.pick((0.3, 3.0), "spike"))
         if said is not batch:
-            self._lie()
+            self.lie()
         seconds = chance.between(0.05, 2.0, "feed")
         if chance.strikes("bar_late"):
-            self._lie()
+            self.lie()
             seconds = chance.between(600.0, 5400.0, "late bar")
         self._world.later(seconds, self._deliver, said)
         if chance.strikes("bar_doubled"):

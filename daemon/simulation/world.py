@@ -234,10 +234,15 @@ class World:
         closed = self.chance.strikes("holiday_declared")
         if closed:
             self.closed_days.add(session)
+            self.feed.dishonest.add(session)
         self.at(ist_ns(session, hour=8, minute=40), self.people.morning)
+        self.at(ist_ns(session, hour=9, minute=0), self._credit_shares, session)
         if not closed:
             self.at(ist_ns(session, hour=9, minute=15), self._open, day)
-        halts_at = 12 if self.chance.strikes("market_halts") else 24
+        halts_at = 24
+        if self.chance.strikes("market_halts"):
+            halts_at = 12
+            self.feed.dishonest.add(session)  # the last prices are not the closes
         for batch in day.bars:
             if not closed and ist(batch.end_ns).hour < halts_at:
                 self.at(batch.end_ns, self._bar, batch)
@@ -247,10 +252,12 @@ class World:
         self.feed.plan_day(session)
         self.at(ist_ns(session, hour=16, minute=30), self.people.evening)
 
-    def _open(self, day: Any) -> None:
+    def _credit_shares(self, session: date) -> None:
         for action in self.market.actions:
-            if action.ex_date <= day.session:
+            if action.ex_date <= session:
                 self.exchange.apply_action(action)
+
+    def _open(self, day: Any) -> None:
         self.exchange.start_session(day.session)
         self.exchange.on_open(dict(zip(SYMBOLS, day.opens, strict=True)))
 
@@ -315,6 +322,8 @@ class World:
         self.starts += 1
         self.running = running = Running(self, self.starts)
         running.clock_right = not wrong
+        if wrong:
+            self.feed.lie()
         self.invariants.started(running)
         self.tell(f"the daemon starts (process {self.starts}{', its clock is wrong' if wrong else ''})")
         running.life.call(self._boot, running, Clock(self.loop, self.epoch_ns + wrong))
