@@ -169,6 +169,7 @@ class World:
         self.people = People(self)
         self._log = log
         self._context = contextvars.copy_context()
+        self._tasks: list[asyncio.Task[None]] = []
         self._graves: list[
             Running
         ] = []  # nothing of a dead process may be collected: that would run its `finally` blocks
@@ -223,6 +224,8 @@ class World:
                 self._plan_day(day)
                 end = ist_ns(day.session, hour=18, minute=0)
                 self.loop.run_until_complete(self.clock.sleep_until(end))
+                if self.running is not None:
+                    self.running.life.on_contact = lambda life, name: None
                 self.invariants.end_of_day(last=number == len(days) - 1)
                 if self.invariants.found:
                     return
@@ -366,7 +369,7 @@ class World:
         running = self.running
         if running is not None and running.life.alive and running.ready:
             self.tell("SIGTERM")
-            running.life.call(lambda: self.loop.create_task(self._finish(running)))
+            running.life.call(lambda: self._tasks.append(self.loop.create_task(self._finish(running))))
 
     async def _finish(self, running: Running) -> None:
         process = running.process
