@@ -30,9 +30,19 @@ class Hit(NamedTuple):
 
 
 class Chance:
-    """Draws of one run. `rates`: how likely each fault is at each of its chances; `only` keeps all but some from striking."""
+    """Draws of one run.
 
-    def __init__(self, seed: int, rates: dict[str, float], *, only: frozenset[Hit] | None = None) -> None:
+    `rates`: how likely each fault is at each of its chances. `only` keeps all others from striking; `always` strike.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        rates: dict[str, float],
+        *,
+        only: frozenset[Hit] | None = None,
+        always: frozenset[Hit] = frozenset(),
+    ) -> None:
         self.seed = seed
         self.day = 0
         self.calm = False  # no fault strikes
@@ -40,6 +50,7 @@ class Chance:
         self.on_hit: Callable[[Hit], None] = lambda hit: None
         self._rates = rates
         self._only = only
+        self._always = always
         self._counts: dict[str, int] = {}
         self._names: dict[str, int] = {}
 
@@ -76,11 +87,12 @@ class Chance:
         rate = self._rates.get(fault, 0.0)
         number = self._counts.get(fault, 0)
         self._counts[fault] = number + 1
-        if self.calm or rate == 0.0 or self._draw(fault, number) >= rate:
-            return False
         hit = Hit(fault, self.day, number)
-        if self._only is not None and hit not in self._only:
-            return False
+        if hit not in self._always:
+            if self.calm or rate == 0.0 or self._draw(fault, number) >= rate:
+                return False
+            if self._only is not None and hit not in self._only:
+                return False
         self.hits.append(hit)
         self.on_hit(hit)
         return True

@@ -89,16 +89,17 @@ def run_seed(
     profile: str = "full",
     limits: RiskLimits | None = None,
     only: frozenset[Hit] | None = None,
+    always: frozenset[Hit] = frozenset(),
     story: bool = False,
     prepare: Callable[[World], None] = lambda world: None,
 ) -> Outcome:
-    """Play one run. With `only`, no other faults strike; with `story`, what happened is told line by line."""
+    """Play one run. With `only`, no other faults strike; `always` do; with `story`, what happened is told line by line."""
     lines: list[str] = []
 
     def log(at_ns: int, what: str) -> None:
         lines.append(f"{ist(at_ns):%d %b %H:%M:%S}  {what}")
 
-    chance = Chance(seed, rates(profile), only=only)
+    chance = Chance(seed, rates(profile), only=only, always=always)
     world = World(
         chance=chance,
         days=days,

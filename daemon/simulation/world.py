@@ -165,6 +165,7 @@ class World:
         self.orders = 0
         self.session: date = self.sessions[0]
         self.closed_days: set[date] = set()
+        self.on_day: Callable[[int], None] = lambda number: None
         self.feed = Feed(self)
         self.people = People(self)
         self._log = log
@@ -222,6 +223,7 @@ class World:
                 chance.calm = number >= len(self.sessions) - CALM_DAYS
                 self.session = day.session
                 self._plan_day(day)
+                self.on_day(number)
                 end = ist_ns(day.session, hour=18, minute=0)
                 self.loop.run_until_complete(self.clock.sleep_until(end))
                 if self.running is not None:
