@@ -25,12 +25,14 @@ from daemon.messages import (
     DaemonStarted,
     Decided,
     Halted,
+    OperatorCommand,
     OrderReports,
     OrdersIntended,
     Outcome,
     PlanClosed,
     Reconciled,
     Resumed,
+    ResumePrepared,
     SessionOpened,
 )
 from daemon.state import State
@@ -73,6 +75,8 @@ class Books:
     closed: set[str] = field(default_factory=set)
     actions: set[tuple[date, str]] = field(default_factory=set)
     opened: bool = False
+    said: OperatorCommand | None = None
+    prepared: ResumePrepared | None = None
 
     def __post_init__(self) -> None:
         self.account = Account(Paise(0), self.charges)
@@ -92,7 +96,9 @@ class Books:
         bus.reduce(BreakerApproved, lambda message, _: self.on_approved())
         bus.reduce(BreakerReleased, self.on_released)
         bus.reduce(Halted, lambda message, _: self.halts.add(message.cause))
-        bus.reduce(Resumed, lambda message, _: self.halts.clear())
+        bus.reduce(OperatorCommand, lambda message, _: self.on_command(message))
+        bus.reduce(ResumePrepared, lambda message, _: self.on_prepared(message))
+        bus.reduce(Resumed, self.on_resumed)
 
     # ---- money (3) ---------------------------------------------------------------------------------------------------
 
@@ -222,6 +228,22 @@ class Books:
                 self.complain("approved first", f"{asked} {order.side} {order.symbol} for a move of {wanted}")
 
     # ---- latches (4, 5) ----------------------------------------------------------------------------------------------
+
+    def on_command(self, message: OperatorCommand) -> None:
+        """Remember what a person said last."""
+        self.said = message
+
+    def on_prepared(self, message: ResumePrepared) -> None:
+        """A summary was shown under this nonce."""
+        self.prepared = message
+
+    def on_resumed(self, message: Resumed, envelope: Envelope) -> None:
+        """Only the one who was shown the summary, with its nonce and a reason, while it is fresh."""
+        prepared, said = self.prepared, self.said
+        shown = prepared is not None and said is not None and said.nonce == prepared.nonce
+        if not shown or not message.reason or prepared is None or envelope.at_ns > prepared.expires_ns:
+            self.complain("going on takes two steps", f"{message}: said {said}, prepared {prepared}")
+        self.halts.clear()
 
     def on_tripped(self, message: BreakerTripped) -> None:
         """Latched from here."""

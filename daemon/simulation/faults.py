@@ -32,7 +32,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("cancel_late", "B17", "cancel", 0.10, "the cancel takes its time, and the order may fill first"),
     # The stream of updates.
     Fault("fill_doubled", "B3", "report", 0.05, "an update comes twice"),
-    Fault("fill_late", "B5", "report", 0.05, "an update comes minutes late, after later ones"),
+    Fault("fill_late", "B5", "report", 0.08, "an update comes minutes late, after later ones"),
     Fault("fill_lost", "B4", "report", 0.03, "an update never comes"),
     # Reads.
     Fault("read_failed", "B16", "read", 0.03, "a read is answered with an error, or with nonsense"),
@@ -56,7 +56,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("corporate_action", "M5", "day", 0.03, "a split or a bonus issue overnight"),
     Fault("holiday_declared", "M8", "day", 0.02, "the exchange stays closed on a session of the calendar"),
     Fault("market_halts", "M12", "day", 0.02, "the exchange stops in the middle of a session"),
-    Fault("thin_market", "B6", "day", 0.10, "so little volume that orders fill in part"),
+    Fault("thin_market", "B6", "day", 0.15, "so little volume that orders fill in part"),
     # The strategy.
     Fault("target_impossible", "A3", "day", 0.03, "weights that are no numbers, or of the wrong number"),
     Fault("target_extreme", "A6", "day", 0.05, "everything in one share, negative, or three times the money"),
@@ -67,6 +67,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("killed", "P1", "day", 0.20, "kill -9 at a contact with the world (also P2, P3)"),
     Fault("killed_anywhere", "P15", "day", 0.10, "kill -9 between any two callbacks"),
     Fault("power_cut", "D4", "day", 0.03, "the machine dies, and a commit with it"),
+    Fault("outage", "P15", "day", 0.04, "the machine is gone for hours, perhaps over the close"),
     Fault("asked_to_stop", "P7", "day", 0.06, "SIGTERM at any moment, in the middle of a batch too"),
     Fault("component_breaks", "P12", "day", 0.01, "a part of the daemon ends with an error"),
     Fault("suspended", "C4", "day", 0.03, "the machine sleeps, perhaps over the time of the rebalance"),
@@ -77,6 +78,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
     # People.
     Fault("stop_pressed", "H1", "day", 0.06, "an emergency stop"),
     Fault("resume_early", "H3", "day", 0.05, "a resume without a summary, or before the books are compared"),
+    Fault("resume_guessed", "H3", "resume", 0.20, "a resume with another nonce than the one that was shown"),
+    Fault("nobody_approves", "H6", "day", 0.15, "nobody looks at what has tripped"),
     Fault("slot_again", "R5", "day", 0.05, "the same decision is due again"),
     Fault("reconcile_again", "B4", "day", 0.10, "somebody asks for a reconciliation at a bad moment"),
     Fault("cash_moved", "H4", "day", 0.06, "money is paid in or taken out while orders are on their way"),

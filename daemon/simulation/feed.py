@@ -20,7 +20,7 @@ class Feed:
     def __init__(self, world: World) -> None:
         self._world = world
         self._today: list[BarBatch] = []
-        self._yesterday: BarBatch | None = None
+        self._before: list[BarBatch] = []  # the session before: a feed keeps it for those who come late
         self._session: date | None = None
         self.silent = False
         self.lost = False
@@ -31,7 +31,7 @@ class Feed:
         """Draw what goes wrong for a while."""
         world = self._world
         if self._today:
-            self._yesterday = self._today[-1]
+            self._before = self._today
         self._today, self._session = [], session
         if world.running is not None and not world.running.clock_right:
             self.lie()  # to a clock that is behind, bars come from the future
@@ -58,12 +58,12 @@ class Feed:
             self.dishonest.add(self._session)
 
     def connect(self, running: Running) -> None:
-        """Send what the process has not seen of today."""
+        """Send what the process has not seen of today and of the session before."""
         process = running.process
         if process is None:
             return
         after = process.core.state.view.last_end_ns
-        for batch in [batch for batch in self._today if batch.end_ns > after]:
+        for batch in [batch for batch in (*self._before, *self._today) if batch.end_ns > after]:
             self._world.later(1.0, self._deliver, batch)
 
     def play(self, batch: BarBatch) -> None:
@@ -75,9 +75,9 @@ class Feed:
         said = batch
         if chance.strikes("feed_frozen") and len(self._today) > 1:
             said = _stamped(self._today[-2], batch)
-        elif chance.strikes("bar_old") and self._yesterday is not None:
+        elif chance.strikes("bar_old") and self._before:
             self.lie()
-            self._world.later(1.0, self._deliver, self._yesterday)
+            self._world.later(1.0, self._deliver, self._before[-1])
             return
         elif chance.strikes("bar_early"):
             early = msgspec.structs.replace(batch, end_ns=batch.end_ns + 86_400 * NS)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 # Prices move between a plan and its orders, and a limit lies beside its reference.
 _DRIFT: Final = 0.03
+# How long after its deadline an order may rest without a cancel: bars come that far apart from timers.
+_LATE_NS: Final = 120 * 10**9
 # Records in which a trip that is due must follow.
-_TRIP_WITHIN: Final = 40
+_TRIP_WITHIN: Final = 6
 
 
 class Broken(NamedTuple):
@@ -182,9 +184,15 @@ class Invariants:
             self.broken("nothing breaks", process.core.bus.counters.observer_error)
         if isinstance(message, BarBatch):
             self._judge_loss(message, running, envelope.seq)
-        elif self._trip_due and envelope.seq > self._trip_due + _TRIP_WITHIN:
-            self.broken("a loss trips", f"a loss beyond the daily limit at record {self._trip_due}, and no trip")
+            self._judge_deadlines(running)
+        if "daily_loss" in books.latched:
             self._trip_due = 0
+        elif (
+            self._trip_due
+            and envelope.seq > self._trip_due + _TRIP_WITHIN
+            and isinstance(message, BarBatch | SessionClosed)
+        ):
+            self.broken("a loss trips", f"a loss beyond the daily limit at record {self._trip_due}, and no trip")
         if isinstance(message, SessionClosed):
             self._note_close(running)
 
@@ -209,7 +217,6 @@ class Invariants:
         world, books = self._world, running.books
         assert books is not None
         if "daily_loss" in books.latched:
-            self._trip_due = 0
             return
         quiet = world.session not in world.feed.dishonest and not books.disturbed
         if not quiet or self._close_equity is None or batch.session != world.session or len(batch.symbols) < 5:
@@ -220,6 +227,18 @@ class Invariants:
         loss = 1.0 - equity / self._close_equity
         if loss * 100.0 > world.limits.circuit_breakers.max_daily_loss_percent + 0.2:
             self._trip_due = self._trip_due or seq
+
+    def _judge_deadlines(self, running: Running) -> None:
+        """No order rests at the exchange beyond its time unless a cancel was asked for; a restart takes the deadline over."""
+        world = self._world
+        longest = int(world.limits.execution.order_timeout_minutes * 60e9) + _LATE_NS
+        now = world.now_ns()
+        for order in world.exchange.order_book():
+            if order.status != "open" or order.tag in world.cancelled:
+                continue
+            since = max(world.exchange.placed_at(order.tag), running.since_ns)
+            if now - since > longest and running.ready:
+                self.broken("a deadline holds", f"{order.tag} rests for {(now - since) // 60_000_000_000} minutes")
 
     # ---- what a decision sees ----------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from market.bar import BarBatch, Interval
 from market.corporate_actions import ActionKind, ActionTable, CorporateAction
 
 # When the day's bars end. Few: a simulated day is its events, not its minutes.
-BAR_TIMES: Final = ((9, 25), (9, 35), (9, 55), (11, 0), (13, 30), (15, 30))
+# One lies just behind the deadline of the sales, where a late cancel meets a fill.
+BAR_TIMES: Final = ((9, 25), (9, 35), (9, 51), (11, 0), (13, 30), (15, 30))
 _OPENING: Final = (250.0, 1650.0, 1180.0, 1790.0, 830.0)
 _HISTORY: Final = 5
 _VOLUME: Final = 400_000.0

@@ -52,6 +52,11 @@ class Surroundings(Protocol):
         """What is wrong with the broker now."""
         ...
 
+    @property
+    def cancelled(self) -> set[str]:
+        """Tags that the daemon has asked to cancel."""
+        ...
+
     def now_ns(self) -> int:
         """True time."""
         ...
@@ -153,6 +158,7 @@ class Line:
         """Ask to cancel."""
         for tag in tags:
             self._life.touch("a cancel is about to leave")
+            self._world.cancelled.add(tag)
             chance, trouble = self._world.chance, self._world.trouble
             if trouble.away or trouble.expired or chance.strikes("cancel_lost"):
                 continue

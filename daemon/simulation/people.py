@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from daemon.clock import ist, ist_ns
-from market.money import rupees
+from daemon.clock import ist
+from market.money import Paise, rupees
 
 if TYPE_CHECKING:
     from daemon.simulation.world import World
@@ -19,6 +19,7 @@ class People:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._away: set[date] = set()
 
     # ---- every day ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +56,7 @@ class People:
             return
         state = running.process.core.state
         board = state.guard.board
-        if board is not None and any(not latch.approved for latch in board.latches):
+        if world.session not in self._away and board is not None and any(not latch.approved for latch in board.latches):
             world.command("approve", reason=_REASON)
         if state.halts or world.disk.latch is not None:
             if not state.reconciled_clean:
@@ -64,6 +65,8 @@ class People:
 
     def _prepare(self) -> None:
         self._world.command("resume/prepare")
+        if self._world.chance.strikes("resume_guessed"):
+            self._world.later(2.0, self._resume_early)
         self._world.later(5.0, self._confirm)
 
     def _confirm(self) -> None:
@@ -81,14 +84,14 @@ class People:
         if chance.strikes("stop_pressed"):
             mode = chance.pick(("halt", "cancel"), "mode")
             world.at(world.moment(session, "stop"), self.press_stop, mode)
+        if chance.strikes("nobody_approves"):
+            self._away.add(session)
         if chance.strikes("resume_early"):
             world.at(world.moment(session, "early"), self._resume_early)
         if chance.strikes("reconcile_again"):
             world.at(world.moment(session, "reconcile"), world.command, "reconcile")
         if chance.strikes("cash_moved"):
             world.at(world.moment(session, "cash"), self._move_cash)
-        if chance.strikes("started_late_again"):
-            world.at(ist_ns(session, hour=11, minute=0), world.start)
 
     def press_stop(self, mode: str) -> None:
         """The latch first, as the stop plane does; then the daemon hears of it."""
@@ -104,5 +107,11 @@ class People:
 
     def _move_cash(self) -> None:
         amount = rupees(float(int(self._world.chance.between(1_000, 60_000, "amount"))))
+        running = self._world.running
+        if running is not None and running.books is not None and self._world.chance.roll("how much") < 0.3:
+            # All the cash that the account shows; what is promised to purchases must be refused.
+            amount = Paise(max(100, running.books.account.cash - 100))
+            self._world.command("cash/withdraw", amount=amount, reason="all of it")
+            return
         verb = self._world.chance.pick(("cash/deposit", "cash/withdraw"), "in or out")
         self._world.command(verb, amount=amount, reason="the owner's")

@@ -19,6 +19,7 @@ from risk.schema import RiskLimits
 
 # Every second seed has what is ready run in another order; the others keep the order of the stock loop.
 _SHUFFLED_EVERY: Final = 2
+_LIQUIDATES_EVERY: Final = 4
 
 
 @cache
@@ -32,8 +33,12 @@ def _charges() -> DeliveryCharges:
 
 
 @cache
-def _limits() -> RiskLimits:
-    return RiskLimits()
+def _limits(liquidates: bool) -> RiskLimits:
+    """The limits that ship; for some seeds with the liquidation on, and at a loss that a simulated month knows."""
+    if not liquidates:
+        return RiskLimits()
+    keys = {"enable_auto_liquidate": True, "confirm_auto_liquidate": True, "liquidate_if_loss_exceeds": 0.10}
+    return RiskLimits.model_validate({"emergency": keys})
 
 
 @dataclass(slots=True)
@@ -103,7 +108,7 @@ def run_seed(
     world = World(
         chance=chance,
         days=days,
-        limits=limits or _limits(),
+        limits=limits or _limits(seed % _LIQUIDATES_EVERY == _LIQUIDATES_EVERY - 1),
         calendar=_calendar(),
         charges=_charges(),
         shuffled=seed % _SHUFFLED_EVERY == 1,

@@ -56,6 +56,7 @@ class Running:
         self.latch = SimulatedLatch(world.disk, self.life)
         self.ready = False
         self.clock_right = True
+        self.since_ns = world.now_ns()
         self.process: Process | None = None
         self.books: Books | None = None
 
@@ -156,10 +157,12 @@ class World:
         self.side = PaperSideOfTheWorld(self.exchange)
         self.tape: dict[str, Trade] = {}
         self.requested: set[str] = set()  # tags that have left the daemon
+        self.cancelled: set[str] = set()  # tags that it has asked to cancel
         self.invariants = Invariants(self)
         self.model = ""
         self.strategy = Dice(SYMBOLS, chance, self.invariants.look)
         self.running: Running | None = None
+        self.back_at = 0.0  # when the machine is there again
         self.crashes = 0
         self.starts = 0
         self.orders = 0
@@ -291,6 +294,10 @@ class World:
             self.at(self.moment(session, "killed anywhere"), self.kill, "kill -9")
         if chance.strikes("power_cut"):
             self.at(self.moment(session, "power cut"), self.kill, "power cut")
+        if chance.strikes("outage"):
+            self.at(
+                self.moment(session, "outage"), self.kill, "the power is gone", chance.between(3600, 50_000, "hours")
+            )
         if chance.strikes("asked_to_stop"):
             self.at(self.moment(session, "asked to stop"), self.ask_to_stop)
         if chance.strikes("component_breaks"):
@@ -319,7 +326,7 @@ class World:
 
     def start(self) -> None:
         """Start the daemon, unless it runs."""
-        if self.running is not None and self.running.life.alive:
+        if (self.running is not None and self.running.life.alive) or self.loop.time() < self.back_at:
             return
         wrong = 0
         if self.chance.strikes("clock_wrong"):
@@ -341,8 +348,8 @@ class World:
         except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is a finding
             self.invariants.broken("it starts", f"{type(error).__name__}: {error}")
 
-    def kill(self, why: str) -> None:
-        """End the process here and now; systemd starts it again."""
+    def kill(self, why: str, seconds: float | None = None) -> None:
+        """End the process here and now; systemd starts it again, at once or after `seconds`."""
         running = self.running
         if running is None or not running.life.alive:
             return
@@ -352,7 +359,8 @@ class World:
         self.crashes += 1
         self._graves.append(running)
         self.tell(f"the daemon dies: {why}")
-        self.later(self.chance.between(2.0, 90.0, "restart"), self.start)
+        self.back_at = self.loop.time() + (self.chance.between(2.0, 90.0, "restart") if seconds is None else seconds)
+        self.later(self.back_at - self.loop.time(), self.start)
 
     def _kill_at_contact(self, contacts: int) -> None:
         running = self.running
@@ -416,6 +424,7 @@ class World:
         running = self.running
         if running is not None and running.life.alive:
             running.life.frozen_until = self.loop.time() + seconds
+            running.since_ns = self.now_ns() + int(seconds * 1e9)
             self.tell(f"the machine sleeps for {seconds:.0f} s")
 
     def _fill_disk(self) -> None:
