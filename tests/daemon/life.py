@@ -116,11 +116,13 @@ class Life:
         strategy=None,
         version="",
         roll_back=None,
+        reconcile=None,
+        broker=PaperBroker,
     ):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
         charges = DeliveryCharges.default()
-        self.broker = PaperBroker(
+        self.broker = broker(
             symbols=SYMBOLS,
             opening_cash=rupees(1_000_000),
             charges=charges,
@@ -135,7 +137,9 @@ class Life:
         self.path = folder / "journal.sqlite"
         self.latch = _Latch(self)
         self.process = Process(
-            settings=DaemonSettings("test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000)),
+            settings=DaemonSettings(
+                "test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000), reconcile=reconcile
+            ),
             clock=self.clock,
             calendar=CALENDAR,
             journal=Journal(self.path, durable=False),
