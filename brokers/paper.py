@@ -304,12 +304,18 @@ class PaperBroker:
         self._commit([])
 
     def trade_by_hand(self, symbol: str, side: Side, quantity: int, price: Paise) -> str:
-        """Let the owner trade in the broker's own app, at a price: no tag of ours, and no report. Returns the trade's id."""
+        """Let the owner trade in the broker's own app, at a price: no tag of ours, and no report. Returns the trade's id.
+
+        Raises BadInput when the shares or the cash are not there.
+        """
         order = self._by_hand(symbol, side, quantity, price)
+        free = self.account.quantity(symbol) - self._selling.get(symbol, 0)
+        if side is Side.SELL and quantity > free:
+            raise BadInput(f"paper broker: {quantity} shares to sell by hand, {free} owned and free")
+        if side is Side.BUY and quantity * price * 102 // 100 > self.account.cash:
+            raise BadInput(f"paper broker: {quantity} shares at {price} paise by hand, {self.account.cash} in cash")
         self._book[order.key] = order
-        self._resting[order.key] = order
-        if side is Side.SELL:
-            self._selling[symbol] = self._selling.get(symbol, 0) + quantity
+        self._rest(order)
         self._fill(order, quantity, price, order.at_ns, [])
         self._commit([])
         return self._trades[-1].trade_id

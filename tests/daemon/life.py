@@ -14,7 +14,7 @@ from daemon.clock import IST, Clock, VirtualTimeLoop
 from daemon.core import close_book, take_bars
 from daemon.inference import StrategyHost
 from daemon.journal import Journal, read_journal
-from daemon.messages import HistoryLoaded, Lane, OperatorCommand
+from daemon.messages import AccountRead, HistoryLoaded, Lane, OperatorCommand
 from daemon.process import Process
 from daemon.settings import DaemonSettings
 from market.bar import BarBatch, Interval
@@ -155,9 +155,14 @@ class Life:
             roll_back=roll_back,
         )
         self.core, self.books = self.process.core, self.process.books
+        self.read = []
+        self.core.bus.handle(AccountRead, self._note_read)
         self.process.recover()
         self.process.begin(self.core.bus.release)
         self.driver = self.process.driver
+
+    def _note_read(self, message, envelope):
+        self.read.append((envelope.at_ns, message.purpose))
 
     def play(self, *batches):
         for batch in batches:
@@ -166,6 +171,10 @@ class Life:
 
     def _emit(self, batch):
         take_bars(self.core, self.broker, batch)
+
+    def reads(self, purpose):
+        """Return when the books were read for a purpose so far."""
+        return [at_ns for at_ns, kind in self.read if kind == purpose]
 
     def to(self, day, clock):
         self.loop.run_until_complete(self.clock.sleep_until(at(day, clock)))
