@@ -14,7 +14,7 @@ from daemon.clock import IST, Clock, VirtualTimeLoop
 from daemon.core import close_book, take_bars
 from daemon.inference import StrategyHost
 from daemon.journal import Journal, read_journal
-from daemon.messages import AccountRead, HistoryLoaded, Lane, OperatorCommand
+from daemon.messages import AccountRead, HistoryLoaded, Lane, OperatorCommand, OrderReports
 from daemon.process import Process
 from daemon.settings import DaemonSettings
 from market.bar import BarBatch, Interval
@@ -156,7 +156,9 @@ class Life:
         )
         self.core, self.books = self.process.core, self.process.books
         self.read = []
+        self.reports = []
         self.core.bus.handle(AccountRead, self._note_read)
+        self.core.bus.handle(OrderReports, lambda message, _: self.reports.append(message))
         self.process.recover()
         self.process.begin(self.core.bus.release)
         self.driver = self.process.driver

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from brokers.paper import FillModel, PaperBroker
-from brokers.port import Capabilities, Funds, Known
+from brokers.port import Capabilities, Funds, Known, Position
 from daemon.core import build_core
 from daemon.messages import (
     AccountRead,
@@ -17,6 +17,7 @@ from daemon.messages import (
     Lane,
     LedgerCorrected,
     ManualTrades,
+    OperatorCommand,
     OrderReports,
     OrdersIntended,
     Outcome,
@@ -277,6 +278,22 @@ def test_books_that_lag_behind_our_own_fills_are_read_again_until_they_have_caug
     assert purposes(messages).count("executed") >= 4
 
 
+def test_two_readings_that_were_under_way_together_do_not_confirm_each_other(life):
+    running = idle(life)
+    truth, reads = running.broker.positions, []
+
+    async def wrong_twice():
+        reads.append(await truth())
+        return Known((Position("SBIN", 1, 0),)) if len(reads) <= 2 else reads[-1]
+
+    running.broker.positions = wrong_twice
+    for why in ("one", "two"):
+        running.core.bus.post(Lane.CONTROL, OperatorCommand(verb="reconcile", uid=-1, reason=why))
+    running.to(MONDAY, "09:17")
+    messages = running.kill()
+    assert len(reads) >= 3 and not of(messages, Halted) and of(messages, Reconciled)[-1].clean
+
+
 def test_what_outlasts_the_grace_is_judged(life):
     running = life(at(MONDAY, "09:00"), past=history()).play(bars(MONDAY, "09:25")).to(MONDAY, "09:21")
     lagging(running, 120)
@@ -288,17 +305,22 @@ def test_what_outlasts_the_grace_is_judged(life):
 def test_an_order_that_goes_on_record_while_the_books_are_read_is_not_unknown(life):
     running = life(at(MONDAY, "09:00"), past=history(), broker=Silent, reconcile=ONLY_IF_NEEDED)
     running.to(MONDAY, "09:19:50")
-    truth = running.broker.orders
+    broker = running.broker
 
-    async def slow():
-        answer = await truth()
-        await asyncio.sleep(15)
+    def slow(read, seconds):
+        async def answer():
+            known = await read()
+            await asyncio.sleep(seconds)
+            return known
+
         return answer
 
-    running.broker.orders = slow
-    compare(running, "09:20:02")
-    assert running.core.state.live, "sent while the books were being read"
-    running.broker.orders = truth
+    broker.orders, broker.trades, broker.positions = (
+        slow(read, seconds) for read, seconds in ((broker.orders, 15), (broker.trades, 18), (broker.positions, 18))
+    )
+    compare(running, "09:20:39")
+    assert running.core.state.live, "sent while the books were being read, longer ago than the grace by their end"
+    del broker.orders, broker.trades, broker.positions
     running.to(MONDAY, "09:22")
     reports = [report for m in of(running.kill(), OrderReports) for report in m.reports]
     assert reports and not [report for report in reports if report.kind == "unknown"]
