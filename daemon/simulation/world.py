@@ -22,7 +22,7 @@ from brokers.port import OrderReport, ReportKind, Trade
 from daemon.clock import Clock, ist, ist_ns
 from daemon.messages import ComponentFailed, Lane, OperatorCommand, SlotDue
 from daemon.process import Process
-from daemon.settings import DaemonSettings
+from daemon.settings import DaemonSettings, ReconcileSettings
 from daemon.simulation.books import Books
 from daemon.simulation.chance import Chance
 from daemon.simulation.disk import SimulatedDisk, SimulatedJournal, SimulatedLatch
@@ -146,7 +146,11 @@ class World:
         self.loop.set_exception_handler(self._on_loop_error)
         self.epoch_ns = ist_ns(self.sessions[0], hour=8, minute=0)
         self.clock = Clock(self.loop, self.epoch_ns)
-        self.settings = DaemonSettings("simulated", "paper", tuple(map(Instrument, SYMBOLS)), _OPENING)
+        # Once an hour instead of each five minutes: a simulated day is its events, and a reading is ten of them.
+        reading = ReconcileSettings(every_minutes=60.0)
+        self.settings = DaemonSettings(
+            "simulated", "paper", tuple(map(Instrument, SYMBOLS)), _OPENING, reconcile=reading
+        )
         self.market = SimulatedMarket(SYMBOLS, chance, self.sessions[0], before)
         self.disk = SimulatedDisk()
         self.trouble = Trouble()
