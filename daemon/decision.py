@@ -16,12 +16,12 @@ from daemon.agenda import decision_id
 from daemon.alarms import warning
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import AskStrategy, DropTimer, SetTimer
-from daemon.messages import Decided, Move, Outcome, Reconciled, SlotDue, TargetProposed
+from daemon.messages import ConditionChanged, Decided, Move, Outcome, Reconciled, SlotDue, TargetProposed
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.calendar import Calendar
 from market.money import Paise
-from risk.approval import ApprovedPlan
+from risk.approval import ApprovedPlan, Side
 from risk.band import outside_band
 from risk.exposure import intervals
 from risk.gate import Book, Gate, Refusal, TargetApproval
@@ -47,6 +47,7 @@ class Decider:
         bus.handle(SlotDue, self.on_slot)
         bus.handle(TargetProposed, self.on_target)
         bus.handle(Reconciled, self.on_reconciled)
+        bus.handle(ConditionChanged, self.on_condition)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -61,25 +62,36 @@ class Decider:
             return [SetTimer(f"slot:{message.slot}", over, message)]
         refusal = self._cannot_trade(message, envelope)
         if refusal is not None:
-            return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=(refusal,))]
+            # What held in the meantime is why the window passed.
+            why = tuple(dict.fromkeys((refusal, *state.conditions.against(Side.BUY))))
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=why)]
         if not state.agenda.ask(message.session, message.slot):
             return None
         identity = decision_id(self.settings.portfolio, message.session, message.slot)
         return [AskStrategy(identity, message.slot, self.context())]
 
     def _must_wait(self, message: SlotDue, envelope: Envelope) -> bool:
-        """Return whether the books are all that is missing: inside the slot's window they may still be compared."""
+        """Return whether only what ends by itself is in the way (the books, a condition): the window may still be kept."""
         state = self.state
         return (
-            not state.reconciled_clean
+            (not state.reconciled_clean or bool(state.conditions.against(Side.BUY)))
             and not state.halts
+            and not state.conditions.lasting
             and state.session == message.session
             and envelope.at_ns <= state.agenda.slot(message.slot).closes_ns(message.session)
         )
 
     def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
         """Ask again for slots that waited for the books: a restart inside the window still does the day's rebalance."""
-        if not self._waiting or not message.clean:
+        return self._ask_again() if message.clean else None
+
+    def on_condition(self, message: ConditionChanged, _: Envelope) -> list[Output] | None:
+        """Ask again for slots that waited for the end of a condition; those that cannot wait any longer are skipped."""
+        return self._ask_again() if not message.holds or self.state.conditions.lasting else None
+
+    def _ask_again(self) -> list[Output] | None:
+        conditions = self.state.conditions
+        if not self._waiting or (conditions.against(Side.BUY) and not conditions.lasting):
             return None
         waiting, self._waiting = self._waiting, {}
         return [output for slot, due in waiting.items() for output in (DropTimer(f"slot:{slot}"), due)]
@@ -94,6 +106,9 @@ class Decider:
             return "STATE_HALTED: " + "; ".join(f"{cause} {detail}" for cause, detail in sorted(state.halts.items()))
         if not state.reconciled_clean:
             return "STATE_UNRECONCILED: the broker's books have not been compared yet"
+        against = state.conditions.against(Side.BUY)
+        if against:
+            return against[0]
         if not state.view.complete:
             return "DATA_MISSING: an instrument has no price yet"
         if state.equity() is None:
@@ -131,6 +146,9 @@ class Decider:
             return [
                 self._decided(message.session, message.slot, Outcome.SKIPPED, message, ("SESSION_CLOSED: too late",))
             ]
+        against = state.conditions.against(Side.BUY)
+        if against:  # it began while the strategy was thinking
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, message, against)]
         weights = message.weights
         if weights is None or not all(map(isfinite, weights)):
             detail = message.detail or "the strategy's answer has a value that is not a number"

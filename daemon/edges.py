@@ -73,7 +73,7 @@ class Edges:
         self.maker = maker
         self.pacer = Pacer(clock, gate.limits, self._send_now, self._sending_broke)
         self._bus: Bus | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, tuple[asyncio.TimerHandle, SetTimer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._run: dict[type[Effect], Callable[[Any], None]] = {
             AskStrategy: self._ask,
@@ -156,6 +156,9 @@ class Edges:
             return "the stop latch is engaged"
         if state.halts:
             return f"halted: {', '.join(sorted(state.halts))}"
+        against = state.conditions.against(order.side)
+        if against:
+            return against[0]
         board = state.guard.board
         if board is not None and board.latches and not order.leaves:
             return f"breaker latched: {', '.join(board.latched)}"
@@ -227,6 +230,7 @@ class Edges:
     async def _read_account(self, purpose: str) -> None:
         broker = self.outside.broker
         unknown: list[str] = []
+        expired: list[bool] = []
         not_left = self._not_left()
 
         async def ask(name: str, read: Callable[[], Awaitable[Read[Any]]]) -> Any:
@@ -237,6 +241,7 @@ class Edges:
             if isinstance(answer, Known):
                 return answer.value
             unknown.append(f"{name}: {answer.reason}")
+            expired.append(answer.login_needed)
             return None
 
         orders = await ask("orders", broker.orders)
@@ -244,7 +249,7 @@ class Edges:
         positions = await ask("positions", broker.positions)
         funds = await ask("funds", broker.funds)
         if unknown:
-            message = AccountRead(purpose=purpose, unknown="; ".join(unknown))
+            message = AccountRead(purpose=purpose, unknown="; ".join(unknown), login_needed=any(expired))
         else:
             message = AccountRead(
                 purpose=purpose,
@@ -258,7 +263,7 @@ class Edges:
 
     def _set_timer(self, effect: SetTimer) -> None:
         self._drop(effect.name)
-        self._timers[effect.name] = self.clock.call_at(effect.at_ns, self._fire, effect)
+        self._timers[effect.name] = self.clock.call_at(effect.at_ns, self._fire, effect), effect
 
     def _fire(self, effect: SetTimer) -> None:
         self._timers.pop(effect.name, None)
@@ -270,7 +275,12 @@ class Edges:
     def _drop(self, name: str) -> None:
         timer = self._timers.pop(name, None)
         if timer is not None:
-            timer.cancel()
+            timer[0].cancel()
+
+    def rearm(self) -> None:
+        """Set every timer again: the clock was moved, and each waits for an instant of it."""
+        for _, effect in list(self._timers.values()):
+            self._set_timer(effect)
 
     def _reply(self, effect: Reply) -> None:
         future = self.outside.replies.pop(effect.token, None)

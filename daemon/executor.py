@@ -13,11 +13,13 @@ from brokers.orders import TERMINAL, OrderState
 from brokers.port import ReportKind
 from daemon.bus import Bus, Envelope, Output
 from daemon.clock import session_day
+from daemon.conditions import RULES
 from daemon.decision import Decider
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
     BreakerTripped,
     CancelRequested,
+    ConditionChanged,
     DeadlineDue,
     Decided,
     Halted,
@@ -76,6 +78,7 @@ class Executor:
         bus.handle(DeadlineDue, self.on_deadline)
         bus.handle(Halted, self.on_halted)
         bus.handle(BreakerTripped, self.on_tripped)
+        bus.handle(ConditionChanged, self.on_condition)
         bus.handle(SessionOpened, self.on_session_opened)
         bus.handle(SessionClosed, self.on_session_closed)
 
@@ -264,6 +267,12 @@ class Executor:
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output] | None:
         """A trip cancels open buys; sells reduce risk and may finish."""
         return self.cancel_open(f"breaker {message.name}", envelope, buys_only=True)
+
+    def on_condition(self, message: ConditionChanged, envelope: Envelope) -> list[Output] | None:
+        """Blind to prices, nobody would notice that the market has left a purchase behind (`on_bars`): withdraw it."""
+        if not message.holds or not RULES[message.name].withdraws:
+            return None
+        return self.cancel_open(f"condition {message.name}", envelope, buys_only=True)
 
     # ---- the end of a plan -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from daemon.effects import Alert, SetTimer
 from daemon.executor import Executor
 from daemon.messages import (
     BreakerReleased,
+    ConditionChanged,
     Decided,
     ExitDue,
     Move,
@@ -30,7 +31,7 @@ from daemon.messages import (
 )
 from daemon.settings import DaemonSettings
 from daemon.state import State
-from risk.approval import ApprovedPlan
+from risk.approval import ApprovedPlan, Side
 from risk.breakers import liquidation
 from risk.breakers.health import DATA_HEALTH
 from risk.gate import Book, Gate
@@ -64,6 +65,7 @@ class Exits:
         bus.handle(Resumed, self.on_going_on)
         bus.handle(Reconciled, self.on_going_on)
         bus.handle(BreakerReleased, self.on_going_on)
+        bus.handle(ConditionChanged, self.on_going_on)
 
     def latched(self) -> bool:
         """Return whether everything is to be sold."""
@@ -86,8 +88,10 @@ class Exits:
             return None
         return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
 
-    def on_going_on(self, _: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
-        """Go on after a halt was lifted, after a restart, or when data can be relied on again.
+    def on_going_on(
+        self, _: Resumed | Reconciled | BreakerReleased | ConditionChanged, envelope: Envelope
+    ) -> list[Output] | None:
+        """Go on after a halt or a condition was lifted, after a restart, or when data can be relied on again.
 
         An attempt that is due already stays as it is: who reconciles each half minute must not put it off for ever.
         """
@@ -116,7 +120,7 @@ class Exits:
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
         running = any(run.plan.exit and not run.closed for run in state.runs.values())
-        if state.halts or not state.reconciled_clean or running:
+        if state.halts or not state.reconciled_clean or running or state.conditions.against(Side.SELL):
             return None
         book = self.decider.book(envelope)
         if book is None or self._blind():

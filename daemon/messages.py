@@ -127,6 +127,7 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     """A complete look at the broker's books; `unknown` names what it did not answer.
 
     `not_left` are the tags of orders that waited in this process while the books were read: no book can show them.
+    `login_needed`: it did not answer because its session has expired.
     """
 
     purpose: str
@@ -136,6 +137,7 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     funds: Funds | None = None
     unknown: str = ""
     not_left: tuple[str, ...] = ()
+    login_needed: bool = False
 
 
 class DeadlineDue(_Message, frozen=True, kw_only=True):
@@ -189,6 +191,36 @@ class ModelLoaded(_Message, frozen=True, kw_only=True):
     sha256: str
     accepted: bool
     detail: str = ""
+
+
+class ConditionName(StrEnum):
+    """What may be wrong around the daemon; `daemon.conditions` says what follows from each."""
+
+    STALE_FEED = "stale_feed"
+    FROZEN_FEED = "frozen_feed"
+    BROKER_LOST = "broker_lost"
+    LOGIN_NEEDED = "login_needed"
+    CLOCK_JUMP = "clock_jump"
+    MACHINE_SLEPT = "machine_slept"
+    DISK_NEARLY_FULL = "disk_nearly_full"
+    DISK_FULL = "disk_full"
+    CALENDAR_CONTRADICTION = "calendar_contradiction"
+    CALENDAR_HORIZON = "calendar_horizon"
+
+
+class ConditionChanged(_Message, frozen=True, kw_only=True):
+    """A condition began to hold, or ended. Said again, it changes nothing."""
+
+    name: ConditionName
+    holds: bool
+    detail: str = ""
+
+
+class ClockMoved(_Message, frozen=True, kw_only=True):
+    """The daemon's time was set forward (back, below zero), because the machine's clock said so."""
+
+    by_ns: int
+    why: str
 
 
 class ComponentFailed(_Message, frozen=True, kw_only=True):
@@ -404,6 +436,8 @@ EDGE_TYPES: Final = (
     BarsRejected,
     OperatorCommand,
     ModelLoaded,
+    ConditionChanged,
+    ClockMoved,
     ComponentFailed,
     BarBatch,
 )

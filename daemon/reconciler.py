@@ -26,6 +26,8 @@ _ENDS: Final = {
     "expired": ReportKind.EXPIRED,
 }
 _RETRY_SECONDS: Final = 10
+# Only a person's login can mend it, and brokers block who knocks too often; `tarazu reconcile` asks at once.
+LOGIN_RETRY_SECONDS: Final = 300
 
 
 class Reconciler:
@@ -44,7 +46,8 @@ class Reconciler:
         if message.unknown or message.funds is None:
             outputs: list[Output] = [Reconciled(purpose=message.purpose, clean=False, detail=message.unknown)]
             retry = OperatorCommand(verb="reconcile", uid=-1, reason=message.purpose)
-            outputs.append(SetTimer("reconcile", envelope.at_ns + _RETRY_SECONDS * 10**9, retry))
+            seconds = LOGIN_RETRY_SECONDS if message.login_needed else _RETRY_SECONDS
+            outputs.append(SetTimer("reconcile", envelope.at_ns + seconds * 10**9, retry))
             return outputs
         news = self._news(message)
         if news:

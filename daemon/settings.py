@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
+from typing import Final
 
 from daemon.agenda import REBALANCE, Slot
 from market.instrument import Instrument
 from market.money import Paise
+
+# A calendar that ends sooner than in so many days is told, by the daemon and by `tarazu doctor`.
+HORIZON_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,28 @@ class ExecutionSettings:
     timeout_minutes: float = 30.0
     max_order_fraction: float = 0.15
     cancel_grace_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DeadManSettings:
+    """When the dead-man rules speak (docs/status.md).
+
+    `silence_seconds`: the longest time without a bar in continuous trading; 0: three bars of the feed and a minute.
+    `first_bar_minutes`: when, after the open, a day without any bar counts as a holiday that the calendar does not know.
+    The disk's limits are in bytes or as a share of the disk, whichever is less: a small disk is small on purpose.
+    """
+
+    silence_seconds: float = 0.0
+    frozen_bars: int = 3
+    first_bar_minutes: float = 15.0
+    closed_day_bars: int = 3
+    broker_lost_seconds: float = 120.0
+    low_disk_bytes: int = 200 * 2**20
+    low_disk_share: float = 0.02
+    least_disk_bytes: int = 50 * 2**20
+    least_disk_share: float = 0.005
+    clock_jump_seconds: float = 2.0
+    horizon_days: int = HORIZON_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +64,7 @@ class DaemonSettings:
     # Of the paper broker's fills, in basis points; on record, so that a report's baselines get the same.
     slippage_bps: float = 0.0
     look_back: int = 30
+    dead_man: DeadManSettings = field(default_factory=DeadManSettings)
 
     @property
     def symbols(self) -> tuple[str, ...]:

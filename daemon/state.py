@@ -18,6 +18,7 @@ from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
+from daemon.conditions import Conditions
 from daemon.guard import Guard
 from daemon.messages import (
     BarsRejected,
@@ -26,6 +27,7 @@ from daemon.messages import (
     BreakerTripped,
     CancelRequested,
     CashMoved,
+    ConditionChanged,
     CorporateActionApplied,
     DaemonStarted,
     Decided,
@@ -122,6 +124,7 @@ class State:
         self.previous_session: date = date.min
         self.actions: list[CorporateAction] = []
         self.halts: dict[str, str] = {}
+        self.conditions = Conditions()
         self.contradictions: list[str] = []
         self.reconciled_ns = 0
         self.reconciled_clean = False
@@ -159,6 +162,7 @@ class State:
         bus.reduce(PlanApproved, lambda message, _: self.plan_approvals.add(message.plan_id))
         bus.reduce(Reconciled, self.on_reconciled)
         bus.reduce(Halted, self.on_halted)
+        bus.reduce(ConditionChanged, self.on_condition)
         bus.reduce(ResumePrepared, self.on_resume_prepared)
         bus.reduce(Resumed, self.on_resumed)
 
@@ -231,6 +235,7 @@ class State:
         self.guard.start_again(message.model, at_ns=envelope.at_ns)
         # Whatever was true of the broker before is no longer known to be.
         self.reconciled_clean = False
+        self.conditions.on_started()
 
     def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> None:
         if self.session is not None and message.session <= self.session:
@@ -431,11 +436,17 @@ class State:
             self.contradictions.clear()
         self.resume = None  # a summary that was shown before this halt does not speak of it
 
+    def on_condition(self, message: ConditionChanged, envelope: Envelope) -> None:
+        self.conditions.on_changed(message, envelope)
+        if message.holds:
+            self.resume = None  # as for a halt: the summary that was shown does not speak of it
+
     def on_resume_prepared(self, message: ResumePrepared, _: Envelope) -> None:
         self.resume = message
 
     def on_resumed(self, message: Resumed, _: Envelope) -> None:
         self.halts.clear()
+        self.conditions.on_resumed()
         self.resume = None
 
 

@@ -62,6 +62,7 @@ def status(core: Core) -> dict[str, Any]:
         "limits": limit_rows(state, core.gate.limits),
         "breakers": breaker_rows(state, now),
         "halts": dict(sorted(state.halts.items())),
+        "conditions": state.conditions.rows(),
         "waiting_plans": list(core.executor.awaiting_approval()),
         "data_age_seconds": (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None,
         "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,

@@ -96,6 +96,9 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
     typer.echo(f"orders open {answer['open_orders']}, unknown {answer['unknown_orders']}")
     for name, detail in answer.get("halts", {}).items():
         typer.echo(f"HALTED by {name}: {detail}")
+    for row in answer.get("conditions", []):
+        typer.echo(f"{row['name']} since {row['since']}: {row['meaning']} ({row['detail']})")
+        typer.echo(f"  forbids {row['forbids']}; ends {row['ends']}: {row['ending']}")
     for plan in answer.get("waiting_plans", []):
         typer.echo(f"plan {plan} waits for: tarazu approve --reason TEXT")
     typer.echo("limit                     used       limit      left")

@@ -1,0 +1,85 @@
+"""The dead-man rules inside the dispatch: people are told once, the broker's silence is judged, and what a clean
+comparison of the books proves is ended by one.
+
+What only the outside can see (a feed that says nothing, the disk, the clocks) is noticed by `daemon.watch`; everything here
+follows from the records alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daemon.bus import Bus, Envelope, Output
+from daemon.conditions import RULES
+from daemon.effects import Alert, ReadAccount
+from daemon.messages import AccountRead, ClockMoved, ConditionChanged, ConditionName, Reconciled
+from daemon.sentences import condition_sentence
+from daemon.settings import DeadManSettings
+from daemon.state import State
+
+# What ends when the books were read and agree.
+_UNTIL_READ: Final = (ConditionName.BROKER_LOST, ConditionName.LOGIN_NEEDED, ConditionName.MACHINE_SLEPT)
+
+
+class DeadMan:
+    """Handlers of what begins and ends."""
+
+    def __init__(self, state: State, settings: DeadManSettings) -> None:
+        self.state = state
+        self.settings = settings
+        self._unread_since_ns: int | None = None
+
+    def wire(self, bus: Bus) -> None:
+        """Register the handlers."""
+        bus.handle(ConditionChanged, self.on_changed)
+        bus.handle(ClockMoved, self.on_clock)
+        bus.handle(AccountRead, self.on_read)
+        bus.handle(Reconciled, self.on_reconciled)
+
+    def on_changed(self, message: ConditionChanged, envelope: Envelope) -> list[Output] | None:
+        """Tell people, once; after a sleep look at the broker before anything else."""
+        if self.state.conditions.changed_by != envelope.seq:
+            return None
+        if not message.holds:
+            return [Alert("warning", "condition.ended", condition_sentence(message))]
+        outputs: list[Output] = [
+            Alert(RULES[message.name].severity, "condition.began", condition_sentence(message)),
+        ]
+        if message.name is ConditionName.MACHINE_SLEPT:
+            outputs.append(ReadAccount("slept"))
+        return outputs
+
+    def on_clock(self, message: ClockMoved, _: Envelope) -> list[Output]:
+        """Tell people that the daemon lives at another time now."""
+        return [Alert("warning", "clock.moved", f"by {message.by_ns / 1e9:+.1f} s: {message.why}")]
+
+    def on_read(self, message: AccountRead, envelope: Envelope) -> list[Output] | None:
+        """Judge a read that failed: an expired session at once, silence when it has lasted."""
+        if message.login_needed:
+            self._unread_since_ns = None  # it has answered
+            return self._begin(ConditionName.LOGIN_NEEDED, message.unknown)
+        if not message.unknown and message.funds is not None:
+            self._unread_since_ns = None
+            return None
+        if self._unread_since_ns is None:
+            self._unread_since_ns = envelope.at_ns
+        seconds = (envelope.at_ns - self._unread_since_ns) / 1e9
+        if not self.state.session_open or seconds < self.settings.broker_lost_seconds:
+            return None
+        return self._begin(ConditionName.BROKER_LOST, f"for {seconds:.0f} s; {message.unknown}")
+
+    def _begin(self, name: ConditionName, detail: str) -> list[Output] | None:
+        if name in self.state.conditions.held:
+            return None
+        return [ConditionChanged(name=name, holds=True, detail=detail)]
+
+    def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
+        """End what waits for the books, once they agree."""
+        if not message.clean:
+            return None
+        ended: list[Output] = [
+            ConditionChanged(name=name, holds=False, detail="the books were read and agree")
+            for name in _UNTIL_READ
+            if name in self.state.conditions.held
+        ]
+        return ended or None
