@@ -64,7 +64,7 @@ class DeadMan:
         if self._unread_since_ns is None:
             self._unread_since_ns = envelope.at_ns
         seconds = (envelope.at_ns - self._unread_since_ns) / 1e9
-        if not self.state.session_open or seconds < self.settings.broker_lost_seconds:
+        if not self.state.session_open or seconds < max(self.settings.broker_lost_seconds, self.settings.least_seconds):
             return None
         return self._begin(ConditionName.BROKER_LOST, f"for {seconds:.0f} s; {message.unknown}")
 

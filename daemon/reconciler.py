@@ -26,7 +26,7 @@ _ENDS: Final = {
     "expired": ReportKind.EXPIRED,
 }
 _RETRY_SECONDS: Final = 10
-# Only a person's login can mend it, and brokers block who knocks too often; `tarazu reconcile` asks at once.
+# Only a person's login can mend it, and brokers block who knocks too often; `POST /v1/reconcile` asks at once.
 LOGIN_RETRY_SECONDS: Final = 300
 
 

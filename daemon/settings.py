@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,8 @@ from market.money import Paise
 
 # A calendar that ends sooner than in so many days is told, by the daemon and by `tarazu doctor`.
 HORIZON_DAYS: Final = 30
+# How long a machine that has other work, too, may keep a played feed waiting.
+_REAL_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,12 @@ class DeadManSettings:
 
     `silence_seconds`: the longest time without a bar in continuous trading; 0: three bars of the feed and a minute.
     `first_bar_minutes`: when, after the open, a day without any bar counts as a holiday that the calendar does not know.
+    `least_seconds`: no silence of feed or broker shorter than this counts.
     The disk's limits are in bytes or as a share of the disk, whichever is less: a small disk is small on purpose.
     """
 
     silence_seconds: float = 0.0
+    least_seconds: float = 0.0
     frozen_bars: int = 3
     first_bar_minutes: float = 15.0
     closed_day_bars: int = 3
@@ -46,6 +50,11 @@ class DeadManSettings:
     least_disk_share: float = 0.005
     clock_jump_seconds: float = 2.0
     horizon_days: int = HORIZON_DAYS
+
+    def at_speed(self, speed: float) -> DeadManSettings:
+        """Return the settings for a feed that is played faster: half a second of the machine's may be minutes there."""
+        least = _REAL_SECONDS * speed if speed > 1.0 else 0.0
+        return replace(self, least_seconds=least, first_bar_minutes=max(self.first_bar_minutes, least / 60.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ class Life:
         strategy=None,
         version="",
         roll_back=None,
+        senses=None,
+        settings=None,
     ):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
@@ -135,7 +137,9 @@ class Life:
         self.path = folder / "journal.sqlite"
         self.latch = _Latch(self)
         self.process = Process(
-            settings=DaemonSettings("test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000)),
+            settings=DaemonSettings(
+                "test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000), **(settings or {})
+            ),
             clock=self.clock,
             calendar=CALENDAR,
             journal=Journal(self.path, durable=False),
@@ -149,6 +153,7 @@ class Life:
             actions=actions,
             alert=self.told.append,
             roll_back=roll_back,
+            senses=senses,
         )
         self.core, self.books = self.process.core, self.process.books
         self.process.recover()
