@@ -1,4 +1,4 @@
-"""The watch: an edge that looks around once a second in a session and says when a condition begins or ends.
+"""The watch: an edge that looks around all the time in a session and says when a condition begins or ends.
 
 The dispatch cannot notice what does not come: a silent feed, a full disk, a clock that was set. This edge asks the
 watchers (`daemon.watchers`), compares their findings with the conditions on record and posts the difference. It decides
@@ -21,8 +21,10 @@ from daemon.watchers import CalendarWatcher, ClockWatcher, DiskWatcher, FeedWatc
 from market.bar import BarBatch
 from market.calendar import Calendar
 
-# A second in a session, because nothing may be sent between a wake-up and its being noticed; else a minute.
-IN_SESSION_SECONDS: Final = 1.0
+# How often, in a session, clocks are compared (nothing should be sent between a wake-up and its being noticed) and, where
+# there are none to compare, everything else is looked at.
+CLOCK_SECONDS: Final = 1.0
+IN_SESSION_SECONDS: Final = 15.0
 BETWEEN_SECONDS: Final = 60.0
 # The first bars and the last ones lie outside the session's own hours by less than this.
 _MARGIN_NS: Final = 20 * 60 * 10**9
@@ -58,6 +60,7 @@ class Watch:
         self.state = state
         self._timer: TimerHandle | None = None
         self._post: Callable[[ConditionChanged], None] = lambda message: None
+        self._period = IN_SESSION_SECONDS if senses.clocks is None else CLOCK_SECONDS
         rules = settings.dead_man
         self._at_bars: list[FeedWatcher | CalendarWatcher] = []
         self._watchers: list[Watcher] = [HorizonWatcher(rules, calendar)]
@@ -112,7 +115,7 @@ class Watch:
     def _look(self, *, known: Any) -> None:
         # The timer first: a look that fails must not be the last. It is armed again when the clock was moved.
         self.stop()
-        period = IN_SESSION_SECONDS if self._in_session(self.clock.now_ns()) else BETWEEN_SECONDS
+        period = self._period if self._in_session(self.clock.now_ns()) else BETWEEN_SECONDS
         self._timer = self.clock.loop.call_later(period, self._tick)
         found = [finding for watcher in self._watchers for finding in watcher.look(self.clock.now_ns())]
         for change in self._changes(found, known):
