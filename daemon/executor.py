@@ -67,7 +67,7 @@ class Executor:
         self.settings = settings
         self._decider = decider
         self.maker = OrderMaker(state, gate, settings, calendar, decider)
-        self.held_back = False  # a phase waits for the books to be compared
+        self.held_back = False  # a phase waits for the books to be compared, or for the end of a condition
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -124,9 +124,16 @@ class Executor:
             return None
         return [DropTimer(message.plan_id), *self._start(run, Phase.SELLS, envelope)]
 
-    def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
-        if not self.state.reconciled_clean:
+    def _must_wait(self) -> bool:
+        """Return whether nothing may be sent before something has ended by itself; what waits for a person is refused."""
+        state = self.state
+        if not state.reconciled_clean:
             # Fills that a reconciliation has just found do not show yet that nothing else is different.
+            return True
+        return bool(state.conditions.against(Side.SELL)) and not state.conditions.lasting
+
+    def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
+        if self._must_wait():
             self.held_back = True
             return []
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
@@ -269,8 +276,13 @@ class Executor:
         return self.cancel_open(f"breaker {message.name}", envelope, buys_only=True)
 
     def on_condition(self, message: ConditionChanged, envelope: Envelope) -> list[Output] | None:
-        """Blind to prices, nobody would notice that the market has left a purchase behind (`on_bars`): withdraw it."""
-        if not message.holds or not RULES[message.name].withdraws:
+        """Go on with what waited for its end; withdraw open purchases when it blinds us to prices.
+
+        Nobody would notice that the market has left them behind (`on_bars`).
+        """
+        if not message.holds:
+            return self.resume(envelope) if self.held_back and not self._must_wait() else None
+        if not RULES[message.name].withdraws:
             return None
         return self.cancel_open(f"condition {message.name}", envelope, buys_only=True)
 

@@ -310,6 +310,26 @@ def test_a_plan_on_its_way_goes_on_with_its_sales_and_without_its_purchases(life
     assert refused and all("ORDER_REDUCING" in why for why in refused)
 
 
+@pytest.mark.parametrize("name", [C.BROKER_LOST, C.LOGIN_NEEDED, C.MACHINE_SLEPT])
+def test_a_plan_goes_on_when_the_broker_is_there_again(life, name):
+    world = World()
+    running = watched(life, world, mode="live", limits=ASKS).play(*moving(MONDAY, "09:20", "15:30"))
+    running.to(MONDAY, "09:25")
+    if name is C.MACHINE_SLEPT:
+        world.suspend(10.0)
+    running.broker.fail_reads("not now", login_needed=name is C.LOGIN_NEEDED)
+    running.core.bus.post(Lane.CONTROL, reconcile())
+    running.to(MONDAY, "09:28")
+    assert name in held(running)
+    assert ask(running, "approve", uid=7, reason="go on")[0] == 200
+    running.to(MONDAY, "09:29")
+    assert not running.core.state.orders, "approved, and nothing leaves"
+    running.broker.fail_reads("")
+    running.to(MONDAY, "09:45")
+    assert held(running) == set() and all(running.core.state.account.quantities.values())
+    assert len(of(running.kill(), OrdersIntended)) == 1
+
+
 def test_a_stale_feed_withdraws_open_purchases(life):
     thin = FillModel(participation=0.00001)
     running = watched(life, World(), model=thin).play(bars(MONDAY, "09:25")).to(MONDAY, "09:40")
