@@ -105,6 +105,7 @@ class _Running:
         self.plane: StopPlane | None = None
         self._publishes = False
         self._feed_connected = False
+        self._told_state = ""
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
@@ -223,8 +224,12 @@ class _Running:
 
     def _publish(self) -> None:
         self._publishes = False
+        summary = self.core.status()
         if self.plane is not None:
-            self.plane.publish(self.core.status())
+            self.plane.publish(summary)
+        if summary["state"] != self._told_state:
+            self._told_state = summary["state"]
+            notify(f"STATUS={self._told_state}")
 
     def _engaged(self) -> bool:
         return self.plane.engaged() if self.plane is not None else self.latch.engaged()

@@ -21,11 +21,10 @@ from daemon.watchers import CalendarWatcher, ClockWatcher, DiskWatcher, FeedWatc
 from market.bar import BarBatch
 from market.calendar import Calendar
 
-# How often, in a session, clocks are compared (nothing should be sent between a wake-up and its being noticed) and, where
-# there are none to compare, everything else is looked at.
-CLOCK_SECONDS: Final = 1.0
-IN_SESSION_SECONDS: Final = 15.0
-BETWEEN_SECONDS: Final = 60.0
+# How often to look, in seconds: (in a session, between sessions). Where there are clocks to compare, nothing should be sent
+# between a wake-up and its being noticed; everything else has time, and time that is played fast has many seconds.
+WITH_CLOCKS: Final = (1.0, 60.0)
+WITHOUT_CLOCKS: Final = (30.0, 600.0)
 # The first bars and the last ones lie outside the session's own hours by less than this.
 _MARGIN_NS: Final = 20 * 60 * 10**9
 
@@ -60,7 +59,7 @@ class Watch:
         self.state = state
         self._timer: TimerHandle | None = None
         self._post: Callable[[ConditionChanged], None] = lambda message: None
-        self._period = IN_SESSION_SECONDS if senses.clocks is None else CLOCK_SECONDS
+        self._periods = WITHOUT_CLOCKS if senses.clocks is None else WITH_CLOCKS
         rules = settings.dead_man
         self._at_bars: list[FeedWatcher | CalendarWatcher] = []
         self._watchers: list[Watcher] = [HorizonWatcher(rules, calendar)]
@@ -115,7 +114,8 @@ class Watch:
     def _look(self, *, known: Any) -> None:
         # The timer first: a look that fails must not be the last. It is armed again when the clock was moved.
         self.stop()
-        period = self._period if self._in_session(self.clock.now_ns()) else BETWEEN_SECONDS
+        trading, waiting = self._periods
+        period = trading if self._in_session(self.clock.now_ns()) else waiting
         self._timer = self.clock.loop.call_later(period, self._tick)
         found = [finding for watcher in self._watchers for finding in watcher.look(self.clock.now_ns())]
         for change in self._changes(found, known):

@@ -88,11 +88,11 @@ class FeedWatcher:
             return [Finding(ConditionName.STALE_FEED, False, over), Finding(ConditionName.FROZEN_FEED, False, over)]
         seen = self._state.view.last_end_ns
         age = (now_ns - max(seen, since)) / _NS
-        text = f"the last bar is of {ist(seen).isoformat(timespec='seconds')}" if seen else "there has been no bar yet"
-        frozen = self._same >= self._rules.frozen_bars
+        stale, frozen = age > self.limit_seconds, self._same >= self._rules.frozen_bars
+        same = f"the last {self._same} bars are the same" if frozen else "the bars differ again"
         return [
-            Finding(ConditionName.STALE_FEED, age > self.limit_seconds, text),
-            Finding(ConditionName.FROZEN_FEED, frozen, f"{self._same} bars in a row are the same"),
+            Finding(ConditionName.STALE_FEED, stale, _last_bar(seen) if stale else "bars come again"),
+            Finding(ConditionName.FROZEN_FEED, frozen, same),
         ]
 
     def _since(self, now_ns: int) -> int | None:
@@ -106,6 +106,10 @@ class FeedWatcher:
             self._continuous_since = now_ns if self._looked or session is None else session.open_ns
         self._looked = True
         return self._continuous_since
+
+
+def _last_bar(end_ns: int) -> str:
+    return f"the last bar is of {ist(end_ns).isoformat(timespec='seconds')}" if end_ns else "there has been no bar yet"
 
 
 def _content(batch: BarBatch) -> tuple[object, ...]:
