@@ -79,6 +79,7 @@ class PaperBroker:
         self._schedule = schedule
         self._sink: Sink | None = None
         self._unreadable = ""
+        self._expired = False
         self._session: date | None = None
         self._is_open = False
         self._book: dict[str, PaperOrder] = {}
@@ -170,19 +171,19 @@ class PaperBroker:
 
     async def orders(self) -> Read[tuple[OrderSnapshot, ...]]:
         """Today's order book."""
-        return Unknown(self._unreadable) if self._unreadable else Known(self.order_book())
+        return Unknown(self._unreadable, self._expired) if self._unreadable else Known(self.order_book())
 
     async def trades(self) -> Read[tuple[Trade, ...]]:
         """Today's trades."""
-        return Unknown(self._unreadable) if self._unreadable else Known(self.trade_book())
+        return Unknown(self._unreadable, self._expired) if self._unreadable else Known(self.trade_book())
 
     async def positions(self) -> Read[tuple[Position, ...]]:
         """Holdings and today's purchases."""
-        return Unknown(self._unreadable) if self._unreadable else Known(self.account.positions())
+        return Unknown(self._unreadable, self._expired) if self._unreadable else Known(self.account.positions())
 
     async def funds(self) -> Read[Funds]:
         """Cash, and what may be spent net of open purchases."""
-        return Unknown(self._unreadable) if self._unreadable else Known(self.balance())
+        return Unknown(self._unreadable, self._expired) if self._unreadable else Known(self.balance())
 
     # ---- its own books -----------------------------------------------------------------------------------------------
 
@@ -357,9 +358,9 @@ class PaperBroker:
         self._order_count += 1
         return PaperOrder("", f"H{self._prefix}{self._order_count:06d}", symbol, side, quantity, limit, self._now_ns())
 
-    def fail_reads(self, reason: str) -> None:
+    def fail_reads(self, reason: str, *, login_needed: bool = False) -> None:
         """Answer every read with Unknown(reason) from now on; an empty reason ends it. For tests."""
-        self._unreadable = reason
+        self._unreadable, self._expired = reason, login_needed
 
     # ---- taking orders -----------------------------------------------------------------------------------------------
 

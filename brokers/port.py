@@ -28,9 +28,10 @@ class Known(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The broker did not say; `reason` is for the journal and the operator."""
+    """The broker did not say; `reason` is for the journal and the operator. `login_needed`: its session has expired."""
 
     reason: str
+    login_needed: bool = False
 
 
 Read = Known[T] | Unknown

@@ -58,7 +58,7 @@ class BookReader:
 
     async def _one(self, effect: ReadAccount) -> AccountRead:
         broker, began, not_left = self._broker, self._sequence(), self._not_left()
-        unknown: list[str] = []
+        unknown: dict[str, Unknown] = {}
         books: dict[str, Any] = {"orders": await _ask("orders", broker.orders, unknown)}
         books["trades"] = await _ask("trades", broker.trades, unknown)
         if not effect.orders_only:
@@ -66,7 +66,8 @@ class BookReader:
             books["funds"] = await _ask("funds", broker.funds, unknown)
         return AccountRead(
             purpose=effect.purpose,
-            unknown="; ".join(unknown),
+            unknown="; ".join([f"{name}: {answer.reason}" for name, answer in unknown.items()]),
+            login_needed=any(answer.login_needed for answer in unknown.values()),
             not_left=tuple(sorted(not_left | self._not_left())),
             began_seq=began,
             orders_only=effect.orders_only,
@@ -74,7 +75,7 @@ class BookReader:
         )
 
 
-async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: list[str]) -> Any:
+async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: dict[str, Unknown]) -> Any:
     """Return what the broker answered; note what it did not."""
     try:
         async with asyncio.timeout(READ_SECONDS):
@@ -83,5 +84,5 @@ async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: lis
         answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")
     if isinstance(answer, Known):
         return answer.value
-    unknown.append(f"{name}: {answer.reason}")
+    unknown[name] = answer
     return None

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from heapq import heappop
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
 NS: Final = 1_000_000_000
@@ -136,6 +136,28 @@ def wall_ns() -> int:
 def wall_datetime() -> datetime:
     """Return the machine's wall clock in IST."""
     return datetime.now(IST)
+
+
+class Readings(NamedTuple):
+    """The machine's clocks at one moment: the wall clock, the one that counts, and the one that also counts suspends."""
+
+    wall_ns: int
+    counting_ns: int
+    boot_ns: int
+
+
+def read_clocks() -> Readings:
+    """Return the machine's clocks, for the watch over them.
+
+    They are read one after the other; a pause of the process in between would look like a clock that jumped.
+    """
+    for _ in range(5):
+        before = time.monotonic_ns()
+        wall, boot = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        after = time.monotonic_ns()
+        if after - before < 10_000_000:
+            break
+    return Readings(wall, before, boot)
 
 
 def cpu_seconds() -> float:

@@ -17,6 +17,8 @@ from daemon.alarms import Alarms
 from daemon.breakers import BreakerKeeper
 from daemon.bus import Bus, Envelope
 from daemon.clock import Clock
+from daemon.conditions import Word, strictest
+from daemon.dead_man import DeadMan
 from daemon.decision import Decider
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
@@ -71,17 +73,18 @@ class Core:
         return status(self)
 
     def condition(self) -> str:
-        """Return the daemon's state in one word."""
+        """Return the daemon's state in one word: the strictest of those that hold (docs/status.md)."""
         state = self.state
+        words = [Word.TRADING if state.session_open else Word.WAITING, *state.conditions.words()]
         if self.bus.failed is not None:
-            return "FAILED"
+            words.append(Word.FAILED)
         if state.halts or self.edges.outside.engaged():
-            return "HALTED"
+            words.append(Word.HALTED)
         if state.guard.board is not None and state.guard.board.latched:
-            return "BREAKER_LATCHED"
+            words.append(Word.BREAKER_LATCHED)
         if not state.reconciled_clean:
-            return "STARTING"
-        return "TRADING" if state.session_open else "WAITING"
+            words.append(Word.STARTING)
+        return strictest(words).value
 
 
 def build_core(
@@ -111,6 +114,7 @@ def build_core(
     reconciler = Reconciler(state, capabilities)
     operator = Operator(state, executor, reconciler)
     state.wire(bus)
+    DeadMan(state, settings.dead_man).wire(bus)  # first: what has ended is over before anything asks for it
     BreakerKeeper(state, limits).wire(bus)
     decider.wire(bus)
     executor.wire(bus)

@@ -17,12 +17,12 @@ from daemon.agenda import decision_id
 from daemon.alarms import warning
 from daemon.bus import Bus, Envelope, Output
 from daemon.effects import AskStrategy, DropTimer, ReadAccount, SetTimer
-from daemon.messages import Decided, Halted, Move, Outcome, Reconciled, SlotDue, TargetProposed
+from daemon.messages import ConditionChanged, Decided, Halted, Move, Outcome, Reconciled, SlotDue, TargetProposed
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.calendar import Calendar
 from market.money import Paise
-from risk.approval import ApprovedPlan
+from risk.approval import ApprovedPlan, Side
 from risk.band import outside_band
 from risk.exposure import intervals
 from risk.gate import Book, Gate, Refusal, TargetApproval
@@ -52,6 +52,7 @@ class Decider:
         bus.handle(TargetProposed, self.on_target)
         bus.handle(Reconciled, self.on_reconciled)
         bus.handle(Halted, self.on_halted)
+        bus.handle(ConditionChanged, self.on_condition)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -66,40 +67,58 @@ class Decider:
             return [SetTimer(f"slot:{message.slot}", over, message), *self._look()]
         refusal = self._cannot_trade(message, envelope)
         if refusal is not None:
-            return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=(refusal,))]
+            # What held in the meantime is why the window passed.
+            why = tuple(dict.fromkeys((refusal, *state.conditions.against(Side.BUY))))
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=why)]
         if not state.agenda.ask(message.session, message.slot):
             return None
         identity = decision_id(self.settings.portfolio, message.session, message.slot)
         return [AskStrategy(identity, message.slot, self.context())]
 
     def _must_wait(self, message: SlotDue, envelope: Envelope) -> bool:
-        """Return whether the books are all that is missing: inside the slot's window they may still be compared."""
+        """Return whether only what ends by itself is in the way (the books, a condition): the window may still be kept."""
         state = self.state
         return (
-            not (state.reconciled_clean and self._fresh(envelope))
+            (not self._fresh(envelope) or bool(state.conditions.against(Side.BUY)))
             and not state.halts
+            and not state.conditions.lasting
             and state.session == message.session
             and envelope.at_ns <= state.agenda.slot(message.slot).closes_ns(message.session)
         )
 
     def _fresh(self, envelope: Envelope) -> bool:
-        """Return whether the last clean comparison may serve the plan that is to be made."""
+        """Return whether the books agreed, and lately enough for the plan that is to be made."""
+        if not self.state.reconciled_clean:
+            return False
         if not self.settings.reconciling.before_planning or not self.state.session_open:
             return True
         return 0 <= envelope.at_ns - self.state.reconciled_ns <= FRESH_NS
 
     def _look(self) -> list[Output]:
-        return [ReadAccount("planning")] if self.settings.reconciling.before_planning else []
+        """Read the books when they are all that is missing; under a condition they would be old again when it ends."""
+        if not self.settings.reconciling.before_planning or self.state.conditions.against(Side.BUY):
+            return []
+        return [ReadAccount("planning")]
 
     def on_halted(self, _: Halted, __: Envelope) -> list[Output] | None:
         """What waits for the books need not wait under a halt: its slot is decided (skipped) with that reason."""
-        return self._due_again()
+        return self._ask_again()
 
     def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
         """Ask again for slots that waited for the books: a restart inside the window still does the day's rebalance."""
-        return self._due_again() if message.clean else None
+        return self._ask_again() if message.clean and not self._held_back() else None
 
-    def _due_again(self) -> list[Output] | None:
+    def on_condition(self, message: ConditionChanged, _: Envelope) -> list[Output] | None:
+        """Ask again for slots that waited for the end of a condition; those that cannot wait any longer are skipped."""
+        may_have_ended = not message.holds or self.state.conditions.lasting
+        return self._ask_again() if may_have_ended and not self._held_back() else None
+
+    def _held_back(self) -> bool:
+        """Return whether a condition holds decisions back that will end by itself."""
+        conditions = self.state.conditions
+        return bool(conditions.against(Side.BUY)) and not conditions.lasting
+
+    def _ask_again(self) -> list[Output] | None:
         if not self._waiting:
             return None
         waiting, self._waiting = self._waiting, {}
@@ -110,12 +129,18 @@ class Decider:
         if state.session != message.session or not state.session_open:
             return "SESSION_CLOSED: the session is not open"
         if envelope.at_ns > state.agenda.slot(message.slot).closes_ns(message.session):
-            waited = "; the books could not be compared in it" if message.slot in self._waiting else ""
+            for_books = message.slot in self._waiting and not (
+                state.reconciled_clean and state.conditions.against(Side.BUY)
+            )
+            waited = "; the books could not be compared in it" if for_books else ""
             return f"SESSION_WINDOW_PASSED: the slot's window is over{waited}"
         if state.halts:
             return "STATE_HALTED: " + "; ".join(f"{cause} {detail}" for cause, detail in sorted(state.halts.items()))
         if not state.reconciled_clean:
             return "STATE_UNRECONCILED: the broker's books have not been compared yet"
+        against = state.conditions.against(Side.BUY)
+        if against:
+            return against[0]
         if not state.view.complete:
             return "DATA_MISSING: an instrument has no price yet"
         if state.equity() is None:
@@ -153,6 +178,9 @@ class Decider:
             return [
                 self._decided(message.session, message.slot, Outcome.SKIPPED, message, ("SESSION_CLOSED: too late",))
             ]
+        against = state.conditions.against(Side.BUY)
+        if against:  # it began while the strategy was thinking
+            return [self._decided(message.session, message.slot, Outcome.SKIPPED, message, against)]
         weights = message.weights
         if weights is None or not all(map(isfinite, weights)):
             detail = message.detail or "the strategy's answer has a value that is not a number"

@@ -79,7 +79,7 @@ class Edges:
             spawn=self.spawn,
         )
         self._bus: Bus | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, tuple[asyncio.TimerHandle, SetTimer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._run: dict[type[Effect], Callable[[Any], None]] = {
             AskStrategy: self._ask,
@@ -162,6 +162,9 @@ class Edges:
             return "the stop latch is engaged"
         if state.halts:
             return f"halted: {', '.join(sorted(state.halts))}"
+        against = state.conditions.against(order.side)
+        if against:
+            return against[0]
         board = state.guard.board
         if board is not None and board.latches and not order.leaves:
             return f"breaker latched: {', '.join(board.latched)}"
@@ -231,7 +234,7 @@ class Edges:
 
     def _set_timer(self, effect: SetTimer) -> None:
         self._drop(effect.name)
-        self._timers[effect.name] = self.clock.call_at(effect.at_ns, self._fire, effect)
+        self._timers[effect.name] = self.clock.call_at(effect.at_ns, self._fire, effect), effect
 
     def _fire(self, effect: SetTimer) -> None:
         self._timers.pop(effect.name, None)
@@ -243,7 +246,12 @@ class Edges:
     def _drop(self, name: str) -> None:
         timer = self._timers.pop(name, None)
         if timer is not None:
-            timer.cancel()
+            timer[0].cancel()
+
+    def rearm(self) -> None:
+        """Set every timer again: the clock was moved, and each waits for an instant of it."""
+        for _, effect in list(self._timers.values()):
+            self._set_timer(effect)
 
     def _reply(self, effect: Reply) -> None:
         future = self.outside.replies.pop(effect.token, None)

@@ -13,11 +13,13 @@ from brokers.orders import TERMINAL, OrderState
 from brokers.port import ReportKind
 from daemon.bus import Bus, Envelope, Output
 from daemon.clock import session_day
+from daemon.conditions import RULES
 from daemon.decision import Decider
 from daemon.effects import Alert, CancelOrders, DropTimer, ReadAccount, SendOrders, SetTimer
 from daemon.messages import (
     BreakerTripped,
     CancelRequested,
+    ConditionChanged,
     DeadlineDue,
     Decided,
     Halted,
@@ -65,7 +67,7 @@ class Executor:
         self.settings = settings
         self._decider = decider
         self.maker = OrderMaker(state, gate, settings, calendar, decider)
-        self.held_back = False  # a phase waits for the books to be compared
+        self.held_back = False  # a phase waits for the books to be compared, or for the end of a condition
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -76,6 +78,7 @@ class Executor:
         bus.handle(DeadlineDue, self.on_deadline)
         bus.handle(Halted, self.on_halted)
         bus.handle(BreakerTripped, self.on_tripped)
+        bus.handle(ConditionChanged, self.on_condition)
         bus.handle(SessionOpened, self.on_session_opened)
         bus.handle(SessionClosed, self.on_session_closed)
 
@@ -121,9 +124,16 @@ class Executor:
             return None
         return [DropTimer(message.plan_id), *self._start(run, Phase.SELLS, envelope)]
 
-    def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
-        if not self.state.reconciled_clean:
+    def _must_wait(self) -> bool:
+        """Return whether nothing may be sent before something has ended by itself; what waits for a person is refused."""
+        state = self.state
+        if not state.reconciled_clean:
             # Fills that a reconciliation has just found do not show yet that nothing else is different.
+            return True
+        return bool(state.conditions.against(Side.SELL)) and not state.conditions.lasting
+
+    def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
+        if self._must_wait():
             self.held_back = True
             return []
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
@@ -263,6 +273,17 @@ class Executor:
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output] | None:
         """A trip cancels open buys; sells reduce risk and may finish."""
         return self.cancel_open(f"breaker {message.name}", envelope, buys_only=True)
+
+    def on_condition(self, message: ConditionChanged, envelope: Envelope) -> list[Output] | None:
+        """Go on with what waited for its end; withdraw open purchases when it blinds us to prices.
+
+        Nobody would notice that the market has left them behind (`on_bars`).
+        """
+        if not message.holds:
+            return self.resume(envelope) if self.held_back and not self._must_wait() else None
+        if not RULES[message.name].withdraws:
+            return None
+        return self.cancel_open(f"condition {message.name}", envelope, buys_only=True)
 
     # ---- the end of a plan -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from daemon.effects import Alert, SetTimer
 from daemon.executor import Executor
 from daemon.messages import (
     BreakerReleased,
+    ConditionChanged,
     Decided,
     ExitDue,
     Move,
@@ -30,7 +31,7 @@ from daemon.messages import (
 )
 from daemon.settings import DaemonSettings
 from daemon.state import State
-from risk.approval import ApprovedPlan
+from risk.approval import ApprovedPlan, Side
 from risk.breakers import liquidation
 from risk.breakers.health import DATA_HEALTH
 from risk.gate import Book, Gate
@@ -54,7 +55,7 @@ class Exits:
         self.decider = decider
         self.executor = executor
         self._in_vain = 0  # plans in a row that sold nothing
-        self._put_off = False  # an attempt found a halt, or books that were not compared
+        self._put_off = False  # an attempt found a halt, a condition, or books that were not compared
         self._due_ns = 0  # when the timer is set for; 0: it is not
 
     def wire(self, bus: Bus) -> None:
@@ -65,6 +66,7 @@ class Exits:
         bus.handle(Resumed, self.on_going_on)
         bus.handle(Reconciled, self.on_going_on)
         bus.handle(BreakerReleased, self.on_going_on)
+        bus.handle(ConditionChanged, self.on_going_on)
 
     def latched(self) -> bool:
         """Return whether everything is to be sold."""
@@ -87,8 +89,10 @@ class Exits:
             return None
         return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
 
-    def on_going_on(self, message: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
-        """Go on after a halt was lifted, after a restart, or when data can be relied on again.
+    def on_going_on(
+        self, message: Resumed | Reconciled | BreakerReleased | ConditionChanged, envelope: Envelope
+    ) -> list[Output] | None:
+        """Go on after a halt or a condition was lifted, after a restart, or when data can be relied on again.
 
         An attempt that is due already stays as it is: who reconciles each half minute must not put it off for ever.
         """
@@ -96,6 +100,8 @@ class Exits:
             return None
         if isinstance(message, Reconciled) and not self._put_off and message.purpose != "start":
             return None  # books that are compared every few minutes are no reason to try again
+        if isinstance(message, ConditionChanged) and (message.holds or not self._put_off):
+            return None  # nor is a condition that held nothing back
         return self._again(envelope.at_ns + AGAIN_NS)
 
     def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
@@ -119,7 +125,8 @@ class Exits:
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
         running = any(run.plan.exit and not run.closed for run in state.runs.values())
-        self._put_off = bool(state.halts) or not state.reconciled_clean
+        no_sales = bool(state.conditions.against(Side.SELL))
+        self._put_off = bool(state.halts) or not state.reconciled_clean or no_sales
         if self._put_off or running:
             return None
         book = self.decider.book(envelope)

@@ -128,7 +128,7 @@ class AccountRead(_Message, frozen=True, kw_only=True):
 
     `not_left` are the tags of orders that waited in this process while the books were read: no book can show them.
     `began_seq` is the last record when the reading began: what came later the books may not show. `orders_only`: the
-    order book and the trades alone were read.
+    order book and the trades alone were read. `login_needed`: the broker did not answer because its session has expired.
     """
 
     purpose: str
@@ -138,6 +138,7 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     funds: Funds | None = None
     unknown: str = ""
     not_left: tuple[str, ...] = ()
+    login_needed: bool = False
     began_seq: int = 0
     orders_only: bool = False
 
@@ -206,6 +207,36 @@ class ModelLoaded(_Message, frozen=True, kw_only=True):
     sha256: str
     accepted: bool
     detail: str = ""
+
+
+class ConditionName(StrEnum):
+    """What may be wrong around the daemon; `daemon.conditions` says what follows from each."""
+
+    STALE_FEED = "stale_feed"
+    FROZEN_FEED = "frozen_feed"
+    BROKER_LOST = "broker_lost"
+    LOGIN_NEEDED = "login_needed"
+    CLOCK_JUMP = "clock_jump"
+    MACHINE_SLEPT = "machine_slept"
+    DISK_NEARLY_FULL = "disk_nearly_full"
+    DISK_FULL = "disk_full"
+    CALENDAR_CONTRADICTION = "calendar_contradiction"
+    CALENDAR_HORIZON = "calendar_horizon"
+
+
+class ConditionChanged(_Message, frozen=True, kw_only=True):
+    """A condition began to hold, or ended. Said again, it changes nothing."""
+
+    name: ConditionName
+    holds: bool
+    detail: str = ""
+
+
+class ClockMoved(_Message, frozen=True, kw_only=True):
+    """The daemon's time was set forward (back, below zero), because the machine's clock said so."""
+
+    by_ns: int
+    why: str
 
 
 class ComponentFailed(_Message, frozen=True, kw_only=True):
@@ -465,6 +496,8 @@ EDGE_TYPES: Final = (
     BarsRejected,
     OperatorCommand,
     ModelLoaded,
+    ConditionChanged,
+    ClockMoved,
     ComponentFailed,
     BarBatch,
 )

@@ -15,6 +15,7 @@ from daemon.effects import Alert, ReadAccount, SetTimer
 from daemon.messages import (
     BooksDue,
     BrokerConnection,
+    ConditionName,
     OrderReports,
     OrdersIntended,
     PlanClosed,
@@ -27,6 +28,8 @@ SECOND_NS: Final = 10**9
 # After the first look at once: seconds until the next one while an order is unknown; the last one repeats.
 LOOKS_NS: Final = tuple(seconds * SECOND_NS for seconds in (10, 30, 60, 300, 300, 900))
 LONG_UNKNOWN_NS: Final = 600 * SECOND_NS
+# Only a person's login can mend it, and brokers block who knocks too often; `tarazu reconcile` asks at once.
+LOGIN_RETRY_NS: Final = 300 * SECOND_NS
 
 TIMER: Final = "timer"
 UNKNOWN: Final = "unknown"
@@ -107,7 +110,10 @@ class Moments:
         if heard or self._polling or not self.state.live or not self.state.session_open:
             return []
         self._polling = True
-        return [_at(envelope.at_ns + int(self.settings.poll_seconds * SECOND_NS), POLL)]
+        wait_ns = int(self.settings.poll_seconds * SECOND_NS)
+        if ConditionName.LOGIN_NEEDED in self.state.conditions.held:
+            wait_ns = max(wait_ns, LOGIN_RETRY_NS)
+        return [_at(envelope.at_ns + wait_ns, POLL)]
 
     def _next_look(self, envelope: Envelope) -> list[Output]:
         """Set the timer of the next look at unknown orders; one falls on the moment at which people must be told."""

@@ -122,6 +122,7 @@ class Operator:
         board = state.guard.board
         return {
             "halts": dict(sorted(state.halts.items())),
+            "conditions": state.conditions.rows(),
             "breakers": list(board.latched) if board is not None else [],
             "open_orders": len(state.open_orders()),
             "unknown_orders": len(state.unknown_orders()),

@@ -146,7 +146,10 @@ class OrderMaker:
             available=self.available_cash(),
             sellable=sellable,
             priced_not_before_ns=self.priced_not_before(book.session),
-            halted=bool(state.halts) or bool(state.guard.board is not None and state.guard.board.latched),
+            halted=bool(state.halts)
+            or bool(state.guard.board is not None and state.guard.board.latched)
+            or bool(state.conditions.against(Side.SELL)),
+            reducing=bool(state.conditions.against(Side.BUY)),
             open_buys=open_buys,
             open_sells=open_sells,
             blocked=self._barred(),

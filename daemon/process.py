@@ -23,9 +23,10 @@ from daemon.effects import Alert, MoveCash
 from daemon.inference import StrategyHost
 from daemon.journal import Chain
 from daemon.latch import MODES
-from daemon.messages import BarsRejected, HistoryLoaded, Lane, ModelLoaded, OperatorCommand
+from daemon.messages import BarsRejected, ClockMoved, HistoryLoaded, Lane, ModelLoaded, OperatorCommand
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
+from daemon.watch import Senses, Watch
 from market.bar import BarBatch
 from market.calendar import Calendar, Session
 from market.corporate_actions import ActionTable
@@ -78,6 +79,7 @@ class Process:
         engaged: Callable[[], bool] | None = None,
         release_latch: Callable[[int], None] | None = None,
         roll_back: Callable[[str], ModelLoaded] | None = None,
+        senses: Senses | None = None,
     ) -> None:
         self.clock = clock
         self.broker = broker
@@ -108,6 +110,17 @@ class Process:
         )
         self.books = BookChanges(self.core, side, actions)
         self.driver: SessionDriver | None = None
+        self.watch: Watch | None = None
+        if senses is not None:
+            self.watch = Watch(
+                settings=settings,
+                clock=clock,
+                calendar=calendar,
+                state=self.core.state,
+                senses=senses,
+                move_clock=self.move_clock,
+            )
+            self.watch.wire(self.core.bus)
 
     # ---- start -------------------------------------------------------------------------------------------------------
 
@@ -120,7 +133,7 @@ class Process:
 
     def begin(self, wake: Callable[[], None]) -> None:
         """Start the journal's writer (`wake` is called when it has moved on), say what is true now, and go."""
-        core, state = self.core, self.core.state
+        core = self.core
         core.journal.start(wake)
         self.books.heal()
         history = self._missing_history(session_day(self.clock.now_ns()))
@@ -129,6 +142,14 @@ class Process:
             detail = f"{action.symbol}: {action.cause}, came into the table after that session; correct the books"
             self.alert(Alert("error", "corporate_action.late", detail))
         self._obey_latch()
+        if self.watch is not None:
+            self.watch.start()
+        core.bus.start()
+        self._drive()
+
+    def _drive(self) -> None:
+        """Say what is true now of sessions and slots, and arm what comes next."""
+        core, state = self.core, self.core.state
         self.driver = SessionDriver(
             clock=self.clock,
             calendar=core.calendar,
@@ -138,7 +159,6 @@ class Process:
             on_close=lambda session: self.side.end_session(),
             opened=state.session if state.session_open else None,
         )
-        core.bus.start()
         self.driver.start()
 
     def _open_session(self, session: Session) -> None:
@@ -190,6 +210,16 @@ class Process:
         take_bars(self.core, self.side, received)
         return True
 
+    def move_clock(self, by_ns: int, why: str) -> None:
+        """The daemon's time was wrong by so much: set it, and let all that waits for an instant wait for it anew."""
+        if self.driver is None or self.stopping:
+            return
+        self.clock.epoch_ns += by_ns
+        self.core.bus.post(Lane.CONTROL, ClockMoved(by_ns=by_ns, why=why))
+        self.core.edges.rearm()
+        self.driver.stop()
+        self._drive()
+
     def hear_stop(self, mode: str, reason: str, uid: int) -> None:
         """A stop is durable in the latch; the dispatch hears of it."""
         self._stops_heard += 1
@@ -228,6 +258,8 @@ class Process:
         self.stopping = True
         if self.driver is not None:
             self.driver.stop()
+        if self.watch is not None:
+            self.watch.stop()
         bus.pause()
         end = self.clock.loop.time() + seconds
         while not bus.effects_done() and self.clock.loop.time() < end:

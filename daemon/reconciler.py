@@ -39,6 +39,7 @@ from daemon.messages import (
     OrderReports,
     Reconciled,
 )
+from daemon.moments import LOGIN_RETRY_NS
 from daemon.state import CONTRADICTION, State
 from market.money import Paise
 
@@ -112,7 +113,9 @@ class Reconciler:
         if message.purpose == ACCEPT:
             error = f"the books could not be read ({message.unknown}); nothing was changed"
             return outputs + self._answer(503, error=error)
-        return [*outputs, self._again(message.purpose, envelope.at_ns + _RETRY_NS)]
+        wait_ns = LOGIN_RETRY_NS if message.login_needed else _RETRY_NS
+        # One timer, whoever asked: what fails is asked again so long after the last time that it failed.
+        return [*outputs, SetTimer("books:retry", envelope.at_ns + wait_ns, BooksDue(purpose=message.purpose))]
 
     def _again(self, purpose: str, at_ns: int) -> Output:
         return SetTimer(f"books:{purpose}", at_ns, BooksDue(purpose=purpose))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from daemon.conditions import RULES
 from daemon.messages import (
     BreakerApproved,
     BreakerReleased,
     BreakerTripped,
+    ConditionChanged,
     Decided,
     OrdersRefused,
     Outcome,
@@ -40,12 +42,22 @@ def sentence(message: Any) -> str:
     if isinstance(message, RollbackDecided):
         back = message.back_to or "no earlier model, none is taken back"
         return f"model {message.model} lost {message.used:.2%} (limit {message.limit:.2%}); back to: {back}"
+    if isinstance(message, ConditionChanged):
+        return condition_sentence(message)
     if isinstance(message, RiskAlerted):
         called = f"; call {', '.join(message.contacts)}" if message.contacts else ""
         return "; ".join([reason.text for reason in message.reasons]) + called
     if isinstance(message, OrdersRefused):
         return f"{len(message.refusals)} orders refused: " + "; ".join(f"{s} {why}" for s, why in message.refusals)
     return ""
+
+
+def condition_sentence(message: ConditionChanged) -> str:
+    """Return what a condition means while it holds, or that it is over."""
+    rule = RULES[message.name]
+    if not message.holds:
+        return f"{message.name} is over: {message.detail}"
+    return f"{message.name}: {rule.meaning} ({message.detail}); forbids {rule.forbids}, ends {rule.ends}: {rule.ending}"
 
 
 def _decided(message: Decided) -> str:

@@ -8,6 +8,7 @@ found again at the next start; `tarazu stop --cancel` is the way to withdraw the
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS
-from daemon.clock import IST, Clock, ist
+from daemon.clock import IST, Clock, ist, read_clocks
 from daemon.control import Control, may_stop
 from daemon.effects import Alert
 from daemon.inference import StrategyHost
@@ -39,6 +40,7 @@ from daemon.notify import notify, watchdog_seconds
 from daemon.process import Process
 from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import StopPlane
+from daemon.watch import Senses
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.corporate_actions import ActionTable
@@ -81,6 +83,7 @@ class Service:
     console: bool = True
     exit_when_feed_ends: bool = False
     feed_heartbeat: float | None = 20.0
+    watches_clock: bool = True
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT, or the end of a played feed. Raises BadInput when a daemon runs here already."""
@@ -101,6 +104,8 @@ class _Running:
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
         self._publishes = False
+        self._feed_connected = False
+        self._told_state = ""
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
@@ -131,6 +136,11 @@ class _Running:
             engaged=self._engaged,
             release_latch=self._release_latch,
             roll_back=self._roll_back if service.activate is not None else None,
+            senses=Senses(
+                feed_connected=lambda: self._feed_connected,
+                free_space=self._free_space,
+                clocks=read_clocks if service.watches_clock else None,
+            ),
         )
         self.core = self.process.core
 
@@ -180,11 +190,19 @@ class _Running:
             on_state=self._on_feed_state,
             heartbeat=self.service.feed_heartbeat,
         )
-        await client.run()
+        try:
+            await client.run()
+        finally:
+            self._feed_connected = False
 
     def _on_feed_state(self, state: str, detail: str) -> None:
+        self._feed_connected = state == "connected"
         if state == "lost" and not self.stopping.is_set():
             self.log.alert(Alert("warning", "feed.lost", detail), self.clock.now_ns())
+
+    def _free_space(self) -> tuple[int, int]:
+        usage = shutil.disk_usage(self.service.paths.state)
+        return usage.free, usage.total
 
     def _feed_ended(self) -> None:
         self.reason = "the played feed is over"
@@ -206,8 +224,12 @@ class _Running:
 
     def _publish(self) -> None:
         self._publishes = False
+        summary = self.core.status()
         if self.plane is not None:
-            self.plane.publish(self.core.status())
+            self.plane.publish(summary)
+        if summary["state"] != self._told_state:
+            self._told_state = summary["state"]
+            notify(f"STATUS={self._told_state}")
 
     def _engaged(self) -> bool:
         return self.plane.engaged() if self.plane is not None else self.latch.engaged()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,11 @@ from typing import Final
 from daemon.agenda import REBALANCE, Slot
 from market.instrument import Instrument
 from market.money import Paise
+
+# A calendar that ends sooner than in so many days is told, by the daemon and by `tarazu doctor`.
+HORIZON_DAYS: Final = 30
+# How long a machine that has other work, too, may keep a played feed waiting.
+_REAL_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,35 @@ ONLY_IF_NEEDED: Final = ReconcileSettings(every_minutes=0.0, before_planning=Fal
 
 
 @dataclass(frozen=True, slots=True)
+class DeadManSettings:
+    """When the dead-man rules speak (docs/status.md).
+
+    `silence_seconds`: the longest time without a bar in continuous trading; 0: three bars of the feed and a minute.
+    `first_bar_minutes`: when, after the open, a day without any bar counts as a holiday that the calendar does not know.
+    `least_seconds`: no silence of feed or broker shorter than this counts.
+    The disk's limits are in bytes or as a share of the disk, whichever is less: a small disk is small on purpose.
+    """
+
+    silence_seconds: float = 0.0
+    least_seconds: float = 0.0
+    frozen_bars: int = 3
+    first_bar_minutes: float = 15.0
+    closed_day_bars: int = 3
+    broker_lost_seconds: float = 120.0
+    low_disk_bytes: int = 200 * 2**20
+    low_disk_share: float = 0.02
+    least_disk_bytes: int = 50 * 2**20
+    least_disk_share: float = 0.005
+    clock_jump_seconds: float = 2.0
+    horizon_days: int = HORIZON_DAYS
+
+    def at_speed(self, speed: float) -> DeadManSettings:
+        """Return the settings for a feed that is played faster: half a second of the machine's may be minutes there."""
+        least = _REAL_SECONDS * speed if speed > 1.0 else 0.0
+        return replace(self, least_seconds=least, first_bar_minutes=max(self.first_bar_minutes, least / 60.0))
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSettings:
     """One portfolio's daemon."""
 
@@ -58,6 +92,7 @@ class DaemonSettings:
     slippage_bps: float = 0.0
     look_back: int = 30
     reconcile: ReconcileSettings | None = None
+    dead_man: DeadManSettings = field(default_factory=DeadManSettings)
 
     @property
     def reconciling(self) -> ReconcileSettings:

@@ -18,6 +18,7 @@ from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
+from daemon.conditions import Conditions
 from daemon.evidence import Evidence
 from daemon.guard import Guard
 from daemon.messages import (
@@ -28,6 +29,7 @@ from daemon.messages import (
     BrokerConnection,
     CancelRequested,
     CashMoved,
+    ConditionChanged,
     CorporateActionApplied,
     DaemonStarted,
     Decided,
@@ -127,6 +129,7 @@ class State:
         self.previous_session: date = date.min
         self.actions: list[CorporateAction] = []
         self.halts: dict[str, str] = {}
+        self.conditions = Conditions()
         self.contradictions: list[str] = []
         self.reconciled_ns = 0
         self.reconciled_clean = False
@@ -174,6 +177,7 @@ class State:
         bus.reduce(BrokerConnection, self.on_connection)
         bus.reduce(BrokerConnection, self.evidence.on_connection)
         bus.reduce(Halted, self.on_halted)
+        bus.reduce(ConditionChanged, self.on_condition)
         bus.reduce(ResumePrepared, self.on_resume_prepared)
         bus.reduce(Resumed, self.on_resumed)
 
@@ -246,6 +250,7 @@ class State:
         self.guard.start_again(message.model, at_ns=envelope.at_ns)
         # Whatever was true of the broker before is no longer known to be.
         self.reconciled_clean = False
+        self.conditions.on_started()
 
     def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> None:
         if self.session is not None and message.session <= self.session:
@@ -476,11 +481,17 @@ class State:
             self.contradictions.clear()
         self.resume = None  # a summary that was shown before this halt does not speak of it
 
+    def on_condition(self, message: ConditionChanged, envelope: Envelope) -> None:
+        self.conditions.on_changed(message, envelope)
+        if message.holds:
+            self.resume = None  # as for a halt: the summary that was shown does not speak of it
+
     def on_resume_prepared(self, message: ResumePrepared, _: Envelope) -> None:
         self.resume = message
 
     def on_resumed(self, message: Resumed, _: Envelope) -> None:
         self.halts.clear()
+        self.conditions.on_resumed()
         self.resume = None
 
 

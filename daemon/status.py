@@ -66,6 +66,7 @@ def status(core: Core) -> dict[str, Any]:
         "differences": [difference.text for difference in state.evidence.differences],
         "differences_code": code_of(state.evidence.differences),
         "blocked": sorted(state.evidence.blocked),
+        "conditions": state.conditions.rows(),
         "waiting_plans": list(core.executor.awaiting_approval()),
         "data_age_seconds": (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None,
         "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,

@@ -28,8 +28,8 @@ through three looks:
    reserve and leverage; then the largest weight; then turnover; then the smallest weight. The weights become whole shares
    under the same limits, and the plan as a whole is judged and sealed.
 2. **Orders.** Each order is checked under its plan, at the worst case of everything that is open, and sealed.
-3. **Last look.** Just before an order leaves: the stop latch, halts, latched breakers, the seal, the limits' version, the age
-   of its prices.
+3. **Last look.** Just before an order leaves: the stop latch, halts, conditions (docs/status.md), latched breakers, the seal, the
+   limits' version, the age of its prices.
 
 Every verdict is in the journal with target, approved weights, what moved them and by how much, margins to every limit and
 the headroom of every breaker; `tarazu status` shows used and limit of each.

@@ -74,8 +74,8 @@ class OrderContext(msgspec.Struct, frozen=True):
     continuous trading. `ticks`, `lots`, `bands`: symbol -> price step, lot, (lowest, highest) price from the broker's
     list of the day (absent: the exchange's table, 1, and none). `priced_not_before_ns`: reference prices from before
     are stale; the daemon takes it from the calendar. `halted`: the stop latch, a latched breaker, or anything else
-    that stops trading; only the sales of an exit are approved despite it. `orders_today`: how many orders of this
-    session there are already.
+    that stops trading; only the sales of an exit are approved despite it. `reducing`: purchases may not leave, any
+    sale may. `orders_today`: how many orders of this session there are already.
     """
 
     book: Book
@@ -92,6 +92,7 @@ class OrderContext(msgspec.Struct, frozen=True):
     lots: Mapping[str, int] = {}
     bands: Mapping[str, tuple[int, int]] = {}
     orders_today: int = 0
+    reducing: bool = False
 
 
 class OrderRules:
@@ -189,6 +190,8 @@ class Batch:
 
         if context.halted and (buying or not self._exit):
             reasons.append(Reason(code.ORDER_HALTED, symbol))
+        elif context.reducing and buying:
+            reasons.append(Reason(code.ORDER_REDUCING, symbol))
         if self._plan_id is not None and order.plan_id != self._plan_id:
             reasons.append(Reason(code.PLAN_OTHER, symbol, detail=order.plan_id[:60]))
         # A count must not keep what sells for safety.

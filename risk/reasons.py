@@ -57,6 +57,7 @@ class ReasonCode(StrEnum):
     PLAN_EXIT_BUYS = "PLAN_EXIT_BUYS"
 
     ORDER_HALTED = "ORDER_HALTED"
+    ORDER_REDUCING = "ORDER_REDUCING"
     ORDER_UNKNOWN_SYMBOL = "ORDER_UNKNOWN_SYMBOL"
     ORDER_TAG_INVALID = "ORDER_TAG_INVALID"
     ORDER_TAG_USED = "ORDER_TAG_USED"
@@ -119,6 +120,7 @@ EXPLANATIONS: Final[dict[ReasonCode, str]] = {
     ReasonCode.PLAN_UNTRADABLE: "the plan would trade an instrument that cannot be traded now",
     ReasonCode.PLAN_EXIT_BUYS: "an exit, which may leave despite a latched breaker, buys nothing",
     ReasonCode.ORDER_HALTED: "trading is stopped",
+    ReasonCode.ORDER_REDUCING: "only sales may leave now; something that purchases rely on is not in order",
     ReasonCode.ORDER_UNKNOWN_SYMBOL: "the instrument is not in the universe",
     ReasonCode.ORDER_TAG_INVALID: "the order tag is not 1 to 20 letters and digits",
     ReasonCode.ORDER_TAG_USED: "an order with this tag exists already",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from market.calendar import Calendar
 
 LEAST_FREE_BYTES: Final = 500 * 2**20
-HORIZON_DAYS: Final = 30
 # Daily bars may be this many closed sessions old: a source that publishes late, or a long weekend at the vendor's.
 LATE_SESSIONS: Final = 5
 
@@ -71,6 +70,7 @@ def _configuration(root: Path) -> tuple[bool, str]:
 
 def _calendar(root: Path) -> tuple[bool, str]:
     from daemon.clock import session_day, wall_ns
+    from daemon.settings import HORIZON_DAYS
     from tarazu.deployment import open_calendar
 
     calendar = open_calendar(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def run_paper(
     now_ns = hello.now_ns + int((stopwatch() - heard) * hello.speed * NS)
     clock = Clock(loop, now_ns - int(loop.time() * NS))
     settings = deployment.settings(mode="paper", settle=settle)
+    settings = replace(settings, dead_man=settings.dead_man.at_speed(hello.speed))
     today = session_day(clock.now_ns())
     symbols = settings.symbols
     made, version = deployment.strategy(name=strategy, model=model, symbols=symbols, today=today)
@@ -77,6 +79,8 @@ def run_paper(
         exit_when_feed_ends=until_feed_ends,
         # Pings in a feed's accelerated seconds would come in milliseconds.
         feed_heartbeat=20.0 if hello.speed == 1.0 else None,
+        # An accelerated daemon's time has nothing to do with the machine's clock.
+        watches_clock=hello.speed == 1.0,
     )
     try:
         asyncio.set_event_loop(loop)

@@ -213,7 +213,7 @@ class Line:
         await asyncio.sleep(60.0 if chance.strikes("read_slow") else chance.between(0.005, 0.3, "read"))
         self._life.touch("a read is answered")
         if trouble.expired:
-            return Unknown("403: the session has expired")
+            return Unknown("403: the session has expired", login_needed=True)
         if trouble.away:
             return Unknown(trouble.away)
         if chance.strikes("read_failed"):

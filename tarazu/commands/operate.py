@@ -100,6 +100,9 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
         typer.echo(f"differs: {line}  (tarazu reconcile --accept --reason TEXT)")
     for symbol in answer.get("blocked", []):
         typer.echo(f"{symbol}: an open order that is not ours; none of ours goes there until it is gone")
+    for row in answer.get("conditions", []):
+        typer.echo(f"{row['name']} since {row['since']}: {row['meaning']} ({row['detail']})")
+        typer.echo(f"  forbids {row['forbids']}; ends {row['ends']}: {row['ending']}")
     for plan in answer.get("waiting_plans", []):
         typer.echo(f"plan {plan} waits for: tarazu approve --reason TEXT")
     typer.echo("limit                     used       limit      left")

@@ -118,6 +118,8 @@ class Life:
         roll_back=None,
         reconcile=None,
         broker=PaperBroker,
+        senses=None,
+        settings=None,
     ):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
@@ -138,7 +140,12 @@ class Life:
         self.latch = _Latch(self)
         self.process = Process(
             settings=DaemonSettings(
-                "test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000), reconcile=reconcile
+                "test",
+                mode,
+                tuple(map(Instrument, SYMBOLS)),
+                rupees(1_000_000),
+                reconcile=reconcile,
+                **(settings or {}),
             ),
             clock=self.clock,
             calendar=CALENDAR,
@@ -153,6 +160,7 @@ class Life:
             actions=actions,
             alert=self.told.append,
             roll_back=roll_back,
+            senses=senses,
         )
         self.core, self.books = self.process.core, self.process.books
         self.read = []

@@ -242,3 +242,21 @@ async def test_cash_is_for_the_daemons_user_and_carries_who_and_how_much(tmp_pat
         assert status == 403 and len(core.posted) == 1
     finally:
         await control.close()
+
+
+async def test_the_running_daemon_watches_its_disk_its_feed_and_its_clocks(running):
+    from daemon.conditions import RULES
+    from daemon.messages import ConditionName
+
+    watch = running.process.watch
+    named = {finding.name for watcher in watch._watchers for finding in watcher.look(running.clock.now_ns())}
+    quiet = {ConditionName.CLOCK_JUMP, ConditionName.MACHINE_SLEPT, ConditionName.CALENDAR_CONTRADICTION}
+    by_the_dispatch = {ConditionName.BROKER_LOST, ConditionName.LOGIN_NEEDED}
+    assert named == set(RULES) - quiet - by_the_dispatch, "all but those that are spoken of only when they begin"
+    assert {type(watcher).__name__ for watcher in watch._watchers} >= {"ClockWatcher", "CalendarWatcher"}
+    free, total = running._free_space()
+    assert 0 < free <= total
+    running._on_feed_state("connected", "")
+    assert running._feed_connected
+    running._on_feed_state("lost", "refused")
+    assert not running._feed_connected

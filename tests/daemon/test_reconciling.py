@@ -223,6 +223,22 @@ def test_a_broker_without_a_stream_is_polled_while_orders_are_open(life):
     assert not of(running.kill(), Halted)
 
 
+@pytest.mark.parametrize(("expired", "name", "most"), [(True, "login_needed", 2), (False, "broker_lost", 80)])
+def test_polls_that_fail_begin_a_condition_and_a_look_at_all_books_ends_it(life, expired, name, most):
+    running = life(at(MONDAY, "09:00"), past=history(), broker=Silent, reconcile=ONLY_IF_NEEDED)
+    running.to(MONDAY, "09:20:30")
+    running.broker.fail_reads("not now", login_needed=expired)
+    running.to(MONDAY, "09:24")
+    assert list(running.core.state.conditions.held) == [name]
+    before = len(running.read)
+    running.to(MONDAY, "09:28")
+    assert len(running.read) - before <= most, "polls and looks, seldom where a person must log in"
+    running.broker.fail_reads("")
+    running.to(MONDAY, "09:40")
+    assert not running.core.state.conditions.held
+    running.kill()
+
+
 def test_a_stream_that_is_gone_is_replaced_by_polling(life):
     running = life(at(MONDAY, "09:00"), past=history(), reconcile=ONLY_IF_NEEDED).to(MONDAY, "09:21")
     running.broker.attach(lambda reports: None)

@@ -144,6 +144,12 @@ def test_a_halt_stops_every_order_and_an_exit_lets_sales_out():
     assert why(buy(), at=halted, plan=leaving) == [{C.ORDER_HALTED, C.ORDER_BEYOND_PLAN}]
 
 
+def test_reducing_lets_every_sale_out_and_no_purchase():
+    assert why(sell(), at=context(reducing=True)) == [set()]
+    assert why(buy(), at=context(reducing=True)) == [{C.ORDER_REDUCING}]
+    assert why(buy(), at=context(reducing=True, halted=True)) == [{C.ORDER_HALTED}], "the stricter one is told"
+
+
 def test_small_orders_are_refused_except_for_safety():
     cheap = book(quantities=(200, 200, 5), prices=(rupees(1_000), rupees(1_000), rupees(100)))
     at = context(book=cheap, sellable={"SBIN": 5})
@@ -325,6 +331,7 @@ def test_a_reason_names_the_instrument_what_was_found_and_what_is_allowed(one, a
     ("one", "at", "expected"),
     [
         (sell(), context(halted=True), Reason(C.ORDER_HALTED, "SBIN")),
+        (buy(), context(reducing=True), Reason(C.ORDER_REDUCING, "SBIN")),
         (buy(tag="?" * 41), context(), Reason(C.ORDER_TAG_INVALID, "SBIN", detail="?" * 40)),
         (buy(tag="A1"), context(tags_used={"A1"}), Reason(C.ORDER_TAG_USED, "SBIN", detail="A1")),
         (buy(), context(blocked={"SBIN"}), Reason(C.ORDER_SYMBOL_BLOCKED, "SBIN")),
