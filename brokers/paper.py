@@ -204,10 +204,6 @@ class PaperBroker:
             for order in self._book.values()
         )
 
-    def placed_at(self, tag: str) -> int:
-        """Return when an order of today's book came, in nanoseconds since 1970-01-01 UTC."""
-        return self._book[tag].at_ns
-
     def trade_book(self) -> tuple[Trade, ...]:
         """Return today's trades."""
         return tuple(self._trades)
@@ -321,6 +317,10 @@ class PaperBroker:
         self._cash_sequence = sequence
         self._commit([])
 
+    def last_price(self, symbol: str) -> float | None:
+        """Return the last price of a symbol that the market has seen, in rupees."""
+        return self._market.last.get(symbol)
+
     def trade_by_hand(self, symbol: str, side: Side, quantity: int, price: Paise) -> str:
         """Let the owner trade in the broker's own app, at a price: no tag of ours, and no report. Returns the trade's id.
 
@@ -330,8 +330,8 @@ class PaperBroker:
         free = self.account.quantity(symbol) - self._selling.get(symbol, 0)
         if side is Side.SELL and quantity > free:
             raise BadInput(f"paper broker: {quantity} shares to sell by hand, {free} owned and free")
-        if side is Side.BUY and quantity * price * 102 // 100 > self.account.cash:
-            raise BadInput(f"paper broker: {quantity} shares at {price} paise by hand, {self.account.cash} in cash")
+        if side is Side.BUY and quantity * price * 102 // 100 > self.account.available - self._blocked:
+            raise BadInput(f"paper broker: {quantity} shares at {price} paise by hand, {self.balance().available} free")
         self._book[order.key] = order
         self._rest(order)
         self._fill(order, quantity, price, order.at_ns, [])

@@ -82,6 +82,8 @@ async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: dic
             answer = await read()
     except TimeoutError:
         answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")
+    except Exception as error:  # noqa: BLE001 - an adapter that breaks has not answered; whoever waits must hear of it
+        answer = Unknown(f"{type(error).__name__}: {error}")
     if isinstance(answer, Known):
         return answer.value
     unknown[name] = answer

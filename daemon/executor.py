@@ -331,7 +331,8 @@ class Executor:
             if not run.closed:
                 outputs.append(DropTimer(run.plan.decision_id))
                 outputs += self._close(run, "the session ended")
-        if self.state.open_orders():
+        if self.state.open_orders() or self.settings.reconciling.after_execution:
+            # The last look at today's trades: tomorrow no book shows them.
             outputs.append(ReadAccount("close"))
         return outputs or None
 

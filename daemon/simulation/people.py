@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from daemon.clock import ist
+from daemon.clock import ist, ist_ns
 from market.money import Paise, rupees
+from risk.approval import Side
 
 if TYPE_CHECKING:
     from daemon.simulation.world import World
@@ -58,6 +59,8 @@ class People:
         board = state.guard.board
         if world.session not in self._away and board is not None and any(not latch.approved for latch in board.latches):
             world.command("approve", reason=_REASON)
+        if "RECONCILE_DIFFERENCE" in state.halts and state.evidence.differences:
+            world.command("reconcile/accept", reason=_REASON)
         if state.halts or world.disk.latch is not None:
             if not state.reconciled_clean:
                 world.command("reconcile", reason=_REASON)
@@ -90,8 +93,15 @@ class People:
             world.at(world.moment(session, "early"), self._resume_early)
         if chance.strikes("reconcile_again"):
             world.at(world.moment(session, "reconcile"), world.command, "reconcile")
+        if chance.strikes("traded_by_hand"):
+            side = chance.pick((Side.BUY, Side.SELL), "by hand")
+            symbol = chance.pick(world.market.symbols, "by hand")
+            quantity = 1 + int(chance.roll("by hand: shares") * 30)
+            world.at(world.moment(session, "by hand"), world.trade_by_hand, symbol, side, quantity)
         if chance.strikes("cash_moved"):
-            world.at(world.moment(session, "cash"), self._move_cash)
+            # Mostly while orders rest.
+            at_ns = ist_ns(session, hour=9, minute=20) + int(chance.between(0.0, 3600.0, "cash: second") * 1e9)
+            world.at(at_ns if chance.roll("cash: when") < 0.7 else world.moment(session, "cash"), self._move_cash)
 
     def press_stop(self, mode: str) -> None:
         """The latch first, as the stop plane does; then the daemon hears of it."""
@@ -108,9 +118,9 @@ class People:
     def _move_cash(self) -> None:
         amount = rupees(float(int(self._world.chance.between(1_000, 60_000, "amount"))))
         running = self._world.running
-        if running is not None and running.books is not None and self._world.chance.roll("how much") < 0.3:
-            # All the cash that the account shows; what is promised to purchases must be refused.
-            amount = Paise(max(100, running.books.account.cash - 100))
+        if running is not None and running.books is not None and self._world.chance.roll("how much") < 0.5:
+            # All the settled cash that the account shows; what is promised to purchases must be refused.
+            amount = Paise(max(100, running.books.account.available - 100))
             self._world.command("cash/withdraw", amount=amount, reason="all of it")
             return
         verb = self._world.chance.pick(("cash/deposit", "cash/withdraw"), "in or out")

@@ -20,7 +20,7 @@ from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.port import OrderReport, ReportKind, Trade
 from daemon.clock import Clock, ist, ist_ns
-from daemon.messages import ComponentFailed, Lane, OperatorCommand, SlotDue
+from daemon.messages import BrokerConnection, ComponentFailed, Lane, OperatorCommand, SlotDue
 from daemon.process import Process
 from daemon.settings import DaemonSettings, ReconcileSettings
 from daemon.simulation.books import Books
@@ -34,9 +34,10 @@ from daemon.simulation.network import Line, Trouble
 from daemon.simulation.people import People
 from daemon.simulation.strategy import Dice, SimulatedHost
 from market.calendar import Calendar
+from market.errors import BadInput
 from market.instrument import Instrument
-from market.money import rupees
-from risk.approval import ApprovedOrder
+from market.money import Paise, rupees
+from risk.approval import ApprovedOrder, Side
 from risk.schema import RiskLimits
 
 SYMBOLS: Final = ("AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN")
@@ -100,8 +101,9 @@ class Running:
 class PaperSideOfTheWorld:
     """Cash goes to the exchange by the daemon's word, as on paper; its market and its depository are the world's."""
 
-    def __init__(self, exchange: PaperBroker) -> None:
+    def __init__(self, exchange: PaperBroker, invariants: Invariants) -> None:
         self._exchange = exchange
+        self._invariants = invariants
 
     def on_bars(self, batch: Any) -> None:
         """The world tells the exchange."""
@@ -117,6 +119,7 @@ class PaperSideOfTheWorld:
 
     def move_cash(self, *, amount: Any, sequence: int, cause: str) -> None:
         """Pay in or out."""
+        self._invariants.paying(amount)
         self._exchange.move_cash(amount=amount, sequence=sequence, cause=cause)
 
 
@@ -158,11 +161,12 @@ class World:
             symbols=SYMBOLS, opening_cash=_OPENING, charges=charges, model=FillModel(), now_ns=self.clock.now_ns
         )
         self.exchange.attach(self._on_exchange)
-        self.side = PaperSideOfTheWorld(self.exchange)
         self.tape: dict[str, Trade] = {}
         self.requested: set[str] = set()  # tags that have left the daemon
+        self.by_hand: set[date] = set()  # sessions in which the owner traded
         self.cancelled: set[str] = set()  # tags that it has asked to cancel
         self.invariants = Invariants(self)
+        self.side = PaperSideOfTheWorld(self.exchange, self.invariants)
         self.model = ""
         self.strategy = Dice(SYMBOLS, chance, self.invariants.look)
         self.running: Running | None = None
@@ -288,6 +292,10 @@ class World:
         chance = self.chance
         if chance.strikes("book_lags"):
             self._for_a_while("lags", True, False, session, 60.0)
+        if chance.strikes("stream_lost"):
+            begins = self.moment(session, "stream")
+            self.at(begins, self._set_stream, False)
+            self.at(begins + int(chance.between(5.0, 1800.0, "stream: seconds") * 1e9), self._set_stream, True)
         if chance.strikes("broker_away"):
             self._for_a_while("away", "504", "", session, 45.0)
         if chance.strikes("session_expired"):
@@ -321,6 +329,11 @@ class World:
         ends = begins + int(self.chance.between(1.0, minutes, f"{what}: minutes") * 60e9)
         self.at(begins, self._set_trouble, what, on)
         self.at(ends, self._set_trouble, what, off)
+
+    def _set_stream(self, connected: bool) -> None:
+        self.trouble.deaf = not connected
+        self.tell(f"broker: stream {'is back' if connected else 'is lost'}")
+        self._post(Lane.BROKER, BrokerConnection(connected=connected, detail="the stream"))
 
     def _set_trouble(self, what: str, value: Any) -> None:
         setattr(self.trouble, what, value)
@@ -462,6 +475,25 @@ class World:
             trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == report.trade_id)
             self.tape[trade.trade_id] = trade
             self.tell(f"exchange: {trade.side} {trade.quantity} {trade.symbol} at {trade.price / 100:.2f}")
+
+    def trade_by_hand(self, symbol: str, side: Side, quantity: int) -> None:
+        """The owner trades in the broker's own app; nobody tells the daemon."""
+        price = self.exchange_price(symbol)
+        if price is None or self.session in self.closed_days:
+            return
+        try:
+            trade_id = self.exchange.trade_by_hand(symbol, side, quantity, price)
+        except BadInput:
+            return  # the shares, or the cash, are not there
+        self.by_hand.add(self.session)
+        trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == trade_id)
+        self.tape[trade_id] = trade
+        self.tell(f"the owner, by hand: {side} {quantity} {symbol} at {price / 100:.2f}")
+
+    def exchange_price(self, symbol: str) -> Paise | None:
+        """Return the last price of a share at the exchange."""
+        price = self.exchange.last_price(symbol)
+        return None if price is None else rupees(price)
 
     def took(self, reports: list[OrderReport]) -> None:
         """A request was carried out: its trades are on the tape before anybody hears of them."""
