@@ -38,7 +38,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     # Reads.
     Fault("read_failed", "B16", "read", 0.03, "a read is answered with an error, or with nonsense"),
     Fault("read_slow", "P11", "read", 0.01, "a read is not answered in time"),
-    Fault("book_lags", "B2", "day", 0.05, "the order and trade books show what was true two minutes ago"),
+    Fault("book_lags", "B2", "day", 0.10, "the order and trade books show what was true two minutes ago"),
     Fault("broker_away", "P11", "day", 0.04, "the broker answers nothing for a while"),
     Fault("session_expired", "B8", "day", 0.03, "the broker wants a new login; reads and orders are refused"),
     # The feed.
