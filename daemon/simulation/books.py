@@ -25,6 +25,7 @@ from daemon.messages import (
     DaemonStarted,
     Decided,
     Halted,
+    HistoryLoaded,
     LedgerCorrected,
     ManualTrades,
     OperatorCommand,
@@ -39,6 +40,7 @@ from daemon.messages import (
     SessionOpened,
 )
 from daemon.state import State
+from market.bar import BarBatch
 from market.money import Paise
 from risk.approval import ProposedOrder, Side
 from risk.schema import RiskLimits
@@ -65,7 +67,7 @@ class Books:
     charges: DeliveryCharges
     tape: dict[str, Trade]  # every trade of the exchange, by id
     complain: Complain
-    ended_wrongly: Callable[[str], str]  # why a tag that ended here has not ended there, or ""
+    ended_wrongly: Callable[[str, OrderState], str]  # why a tag that ended here has not ended there, or ""
     account: Account = field(init=False)
     counted: set[str] = field(default_factory=set)
     intended: dict[str, ProposedOrder] = field(default_factory=dict)
@@ -79,6 +81,8 @@ class Books:
     halts: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     actions: set[tuple[date, str]] = field(default_factory=set)
+    basis: date = date.min  # of the last action: older bars read otherwise
+    newest: dict[str, tuple[int, float]] = field(default_factory=dict)
     opened: bool = False
     said: OperatorCommand | None = None
     prepared: ResumePrepared | None = None
@@ -91,6 +95,8 @@ class Books:
         bus.reduce(DaemonStarted, self.on_started)
         bus.reduce(SessionOpened, lambda message, _: self.on_session(message))
         bus.reduce(SessionClosed, lambda message, _: self.on_closed())
+        bus.reduce(BarBatch, lambda message, _: self.on_bars(message, state))
+        bus.reduce(HistoryLoaded, lambda message, _: self.newest.clear())
         bus.reduce(CorporateActionApplied, lambda message, _: self.on_action(message))
         bus.reduce(CashMoved, lambda message, _: self.on_cash(message, state))
         bus.reduce(OrderReports, lambda message, _: self.on_reports(message, state))
@@ -126,9 +132,22 @@ class Books:
         """What disturbed the comparison with the last close is over: there is another close."""
         self.disturbed = False
 
+    def on_bars(self, batch: BarBatch, state: State) -> None:
+        """The view shows the newest bar of each share, whatever order bars come in."""
+        if batch.session < self.basis:
+            return
+        for symbol, close in zip(batch.symbols, batch.close, strict=True):
+            if batch.end_ns >= self.newest.get(symbol, (0, 0.0))[0]:
+                self.newest[symbol] = batch.end_ns, close
+            shown = state.view.last[state.view.index[symbol]]
+            if shown != self.newest[symbol][1] and self.newest[symbol][0] >= state.view.last_end_ns:
+                self.complain("the newest price counts", f"{symbol} {shown}, newest {self.newest[symbol][1]}")
+
     def on_action(self, message: CorporateActionApplied) -> None:
         """Once each."""
+        self.newest.clear()  # those were on another basis
         if (message.ex_date, message.symbol) not in self.actions:
+            self.basis = max(self.basis, message.ex_date)
             self.actions.add((message.ex_date, message.symbol))
             self.account.apply_action(message.symbol, message.numerator, message.denominator, cause="action")
 
@@ -164,7 +183,7 @@ class Books:
                 continue
             if order.filled > order.quantity:
                 self.complain("ledger", f"more was filled than asked for: {order!r}")
-            why = self.ended_wrongly(report.tag) if order.state is not OrderState.FILLED else ""
+            why = "" if order.state is OrderState.FILLED else self.ended_wrongly(report.tag, order.state)
             if why:
                 self.complain("unknown is not an end", f"{order!r}: {why}")
 

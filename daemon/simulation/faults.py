@@ -38,7 +38,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     # Reads.
     Fault("read_failed", "B16", "read", 0.03, "a read is answered with an error, or with nonsense"),
     Fault("read_slow", "P11", "read", 0.01, "a read is not answered in time"),
-    Fault("book_lags", "B2", "day", 0.05, "the order and trade books show what was true two minutes ago"),
+    Fault("book_lags", "B2", "day", 0.10, "the order and trade books show what was true two minutes ago"),
     Fault("broker_away", "P11", "day", 0.04, "the broker answers nothing for a while"),
     Fault("session_expired", "B8", "day", 0.03, "the broker wants a new login; reads and orders are refused"),
     # The feed.
@@ -70,7 +70,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("power_cut", "D4", "day", 0.03, "the machine dies, and a commit with it"),
     Fault("outage", "P15", "day", 0.04, "the machine is gone for hours, perhaps over the close"),
     Fault("asked_to_stop", "P7", "day", 0.06, "SIGTERM at any moment, in the middle of a batch too"),
-    Fault("component_breaks", "P12", "day", 0.01, "a part of the daemon ends with an error"),
+    Fault("component_breaks", "P12", "day", 0.02, "a part of the daemon ends with an error"),
     Fault("suspended", "C4", "day", 0.03, "the machine sleeps, perhaps over the time of the rebalance"),
     Fault("started_late", "C5", "day", 0.03, "the daemon is started in the middle of the session"),
     Fault("clock_wrong", "C1", "day", 0.03, "the clock is hours off when the process starts"),

@@ -26,6 +26,8 @@ class Feed:
         self.lost = False
         # Sessions of which the daemon was not told the whole truth.
         self.dishonest: set[date] = set()
+        # Sessions of which it was told all, in the wrong order.
+        self.disordered: set[date] = set()
 
     def plan_day(self, session: date) -> None:
         """Draw what goes wrong for a while."""
@@ -95,7 +97,7 @@ class Feed:
             self.lie()
         seconds = chance.between(0.05, 2.0, "feed")
         if chance.strikes("bar_late"):
-            self.lie()
+            self.disordered.add(batch.session)
             seconds = chance.between(600.0, 5400.0, "late bar")
         self._world.later(seconds, self._deliver, said)
         if chance.strikes("bar_doubled"):

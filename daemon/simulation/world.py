@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from brokers.charges import DeliveryCharges
+from brokers.orders import OrderState
 from brokers.paper import FillModel, PaperBroker
 from brokers.port import OrderReport, ReportKind, Trade
 from daemon.clock import Clock, ist, ist_ns
@@ -203,8 +204,14 @@ class World:
 
     def _order(self, count: int) -> list[int] | None:
         """Return another order for what is ready."""
-        keys = [self.chance.roll("order") for _ in range(count)]
-        return sorted(range(count), key=keys.__getitem__)
+        # One draw, and a linear congruential generator from there (Knuth's MMIX constants): it is asked for at every turn.
+        state = int(self.chance.roll("order") * 2**53)
+        order = list(range(count))
+        for i in range(count - 1, 0, -1):
+            state = (state * 6364136223846793005 + 1442695040888963407) & (2**64 - 1)
+            j = (state >> 33) % (i + 1)
+            order[i], order[j] = order[j], order[i]
+        return order
 
     def tell(self, what: str) -> None:
         """Add a line to the story."""
@@ -509,10 +516,13 @@ class World:
         self.invariants.leaving(life, order)
         self.requested.add(order.tag)
 
-    def ended_wrongly(self, tag: str) -> str:
-        """Return why an order that has ended by the daemon's books has not ended at the exchange, or ""."""
+    def ended_wrongly(self, tag: str, state: OrderState) -> str:
+        """Return why an order that has ended by the daemon's books has not ended so at the exchange, or ""."""
         status = next((order.status for order in self.exchange.order_book() if order.tag == tag), "")
-        return "it is open at the exchange" if status == "open" else ""
+        if status == "open":
+            return "it is open at the exchange"
+        taken = status in ("complete", "cancelled") and state is OrderState.REJECTED
+        return f"the exchange took it, and it is {status}" if taken else ""
 
     def closes_before(self, session: date) -> np.ndarray[Any, Any] | None:
         """Return the true closes of the session before, on that session's basis."""
