@@ -30,9 +30,10 @@ _BURST: Final = 64
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """Something an edge must do. `durable` effects wait for the journal."""
+    """Something an edge must do. `durable` effects wait for the journal; `urgent` ones overtake those that wait."""
 
     durable: ClassVar[bool] = False
+    urgent: ClassVar[bool] = False
 
 
 class Envelope(NamedTuple):
@@ -191,6 +192,9 @@ class Bus:
                 if outputs:
                     for output in outputs:
                         if isinstance(output, Effect):
+                            if output.urgent:
+                                self._held.appendleft((0, output))
+                                continue
                             self._held.append((journal.seq + len(inner) if output.durable else 0, output))
                         else:
                             inner.append((output, seq))

@@ -50,6 +50,7 @@ from daemon.messages import (
     RollbackDecided,
     SessionClosed,
     SessionOpened,
+    StopDrilled,
 )
 from daemon.sentences import sentence
 from market.money import to_rupees
@@ -86,6 +87,7 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
     ModelLoaded: ("model.loaded", "info"),
     OperatorCommand: ("operator.command", "info"),
     ComponentFailed: ("component.failed", "error"),
+    StopDrilled: ("stop.drilled", "warning"),
     BarsRejected: ("bars.rejected", "warning"),
 }
 # Events that are not a record of their own: what a handler asked to tell people.

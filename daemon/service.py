@@ -20,7 +20,7 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS
-from daemon.clock import IST, Clock, ist
+from daemon.clock import IST, Clock, ist, stopwatch
 from daemon.control import Control, may_stop
 from daemon.effects import Alert
 from daemon.inference import StrategyHost
@@ -34,11 +34,13 @@ from daemon.messages import (
     Lane,
     ModelLoaded,
     Reconciled,
+    StopDrillBegan,
 )
 from daemon.notify import notify, watchdog_seconds
 from daemon.process import Process
 from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import StopPlane
+from daemon.stop_watch import SIGNAL, StopFile, block_signal
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.corporate_actions import ActionTable
@@ -101,6 +103,7 @@ class _Running:
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
         self._publishes = False
+        self._drills = 0
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
@@ -129,6 +132,8 @@ class _Running:
             actions=service.actions,
             alert=lambda alert: self.log.alert(alert, self.clock.now_ns()),
             engaged=self._engaged,
+            lets_exits=lambda: self.plane is not None and self.plane.lets_exits(),
+            stopwatch=stopwatch,
             release_latch=self._release_latch,
             roll_back=self._roll_back if service.activate is not None else None,
         )
@@ -138,6 +143,7 @@ class _Running:
 
     async def run(self) -> None:
         service, core, bus = self.service, self.core, self.core.bus
+        block_signal()
         self.process.recover()
         loop = self.clock.loop
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -148,8 +154,12 @@ class _Running:
             permits=may_stop,
             now_text=lambda: ist(self.clock.now_ns()).isoformat(),
             tell_loop=self._tell_loop,
+            tell_drill=self._tell_drill,
+            stop_file=StopFile(service.paths.stop_file, may_stop),
         )
         self.plane.start()
+        if self.plane.watch is not None:
+            signal.signal(SIGNAL, self.plane.watch.hand_on)
         control = Control(core, service.paths.control_socket, stop=self.plane.stop, reload=self._reload)
         models = Recurring(IntervalTrigger(seconds=30, timezone=IST), self.clock, lambda fire: self._check_model())
         bus.on_failure = self._on_failure
@@ -218,6 +228,20 @@ class _Running:
 
     def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
         self.clock.loop.call_soon_threadsafe(self.process.hear_stop, mode, reason, uid)
+
+    def _tell_drill(self, mode: str, reason: str, uid: int, arrived: float, latched: float, answer: Any) -> None:
+        """Called by the stop plane, one drill at a time. Tokens below zero: the control socket counts upwards."""
+        self._drills += 1
+        began = StopDrillBegan(
+            mode=mode,
+            uid=uid,
+            reason=reason,
+            really=mode == "cancel",
+            arrived=arrived,
+            latched=latched,
+            token=-self._drills,
+        )
+        self.clock.loop.call_soon_threadsafe(self.process.hear_drill, began, answer)
 
     def _wake(self) -> None:
         """Called from the journal's thread: what was held may be durable now."""
