@@ -39,7 +39,7 @@ class Said:
 
     mode: str
     uid: int
-    key: tuple[int, int, int]
+    key: tuple[int, int, int, int]
 
 
 class StopFile:
@@ -66,7 +66,7 @@ class StopFile:
         mode = self._mode(found)
         if mode == FLATTEN and not self._permits(found.st_uid, found.st_gid):
             mode = DEFAULT_MODE
-        return Said(mode, found.st_uid, (found.st_dev, found.st_ino, found.st_mtime_ns))
+        return Said(mode, found.st_uid, (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
 
     def _mode(self, found: os.stat_result) -> str:
         if not stat.S_ISREG(found.st_mode):
@@ -116,7 +116,7 @@ class StopWatch:
         """Take in a file that lay there before the start, quietly: a start says what the latch holds. Then watch."""
         said = self._file.said()
         if said is not None and self._plane.write(mode=said.mode, reason=self._reason(), uid=said.uid):
-            self._put_away()
+            self._obeyed, self._durable = said, True
         self._thread.start()
 
     def forget(self) -> None:
@@ -124,15 +124,18 @@ class StopWatch:
         self._obeyed = None
 
     def look(self) -> None:
-        """Obey the file once; put it away when that is durable, and try again later when it is not."""
+        """Obey the file at once, and once. Put it away a look later, when that is durable and it says the same still.
+
+        A shell makes a file first and writes the word into it then: what was seen empty may say flatten a moment later.
+        """
         said = self._file.said()
         if said is None:
             return
         if said != self._obeyed:
             self._durable = bool(self._plane.stop(mode=said.mode, reason=self._reason(), uid=said.uid)["durable"])
             self._obeyed = said
-        elif not self._durable:
-            self._durable = self._plane.write(mode=said.mode, reason=self._reason(), uid=said.uid)
+            return
+        self._durable = self._durable or self._plane.write(mode=said.mode, reason=self._reason(), uid=said.uid)
         if self._durable:
             self._put_away()
 
