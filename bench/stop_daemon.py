@@ -11,6 +11,7 @@ write its book to the disk for each bar.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from datetime import date
@@ -88,6 +89,7 @@ class Flooded(_Running):
     def _commands(self) -> None:
         for line in sys.stdin:
             self.clock.loop.call_soon_threadsafe(self._command, *line.split())
+        os._exit(0)  # whoever measured is gone
 
     def _command(self, verb: str, argument: str = "") -> None:
         if verb == "flood":

@@ -158,7 +158,9 @@ def test_a_slip_in_root_is_named_and_nothing_is_made(tmp_path, capsys, monkeypat
     assert not (tmp_path / "producton").exists()
 
 
-@pytest.mark.parametrize("command", ["status", "reload", "approve --reason x", "resume --reason x", "drill stop --reason x"])
+@pytest.mark.parametrize(
+    "command", ["status", "reload", "approve --reason x", "resume --reason x", "drill stop --reason x"]
+)
 def test_without_a_daemon_it_is_a_dependency_that_fails(root, capsys, command):
     code, out = said(capsys, *command.split(), "--root", root)
     assert code == 3 and "no daemon answers there (is it running?)" in out
