@@ -251,12 +251,10 @@ class Executor:
         return self._cancel(tags, why, None, envelope) if tags else []
 
     def cancel_exits(self, why: str, envelope: Envelope) -> list[Output]:
-        """Cancel what exits have open: nobody wants them any more."""
-        outputs: list[Output] = []
-        for run in self.state.runs.values():
-            if run.plan.exit and not run.closed and (tags := self._open_tags(run)):
-                outputs += self._cancel(tags, why, run, envelope)
-        return outputs
+        """Cancel what exits have open, also once more what an earlier cancel did not reach: nobody wants it any more."""
+        exits = {plan_id for plan_id, run in self.state.runs.items() if run.plan.exit}
+        tags = tuple(order.tag for order in self.state.live.values() if order.plan_id in exits)
+        return self._cancel(tags, why, None, envelope) if tags else []
 
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
         """Cancel open orders that the market has left behind: filled now, they would slip too far."""

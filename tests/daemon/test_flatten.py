@@ -160,6 +160,19 @@ def test_a_resume_ends_a_flatten_and_withdraws_what_it_has_open(life):
     assert not of(messages[messages.index(of(messages, Resumed)[0]) :], OrdersIntended)
 
 
+def test_a_resume_withdraws_also_what_a_lost_cancel_left_open(life):
+    running = selling(life)
+    cancel, running.broker.cancel = running.broker.cancel, lambda tags: None
+    running.to(MONDAY, "09:47")
+    (plan,) = [run for run in running.core.state.runs.values() if run.plan.exit]
+    assert plan.closed and running.core.state.open_orders()
+    running.broker.cancel = cancel
+    assert resume(running) == 200
+    running.to(MONDAY, "09:48")
+    assert not running.core.state.open_orders()
+    running.kill()
+
+
 def test_what_no_person_said_holds_a_flatten_back_and_the_answer_names_it(life):
     running = bought(life)
     running.core.bus.post(Lane.CONTROL, Halted(cause="RECONCILE_DIFFERENCE", detail="SBIN: ledger 7, broker 9"))
