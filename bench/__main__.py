@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from bench import decision, gate, latency, replay, startup
+from bench import decision, gate, latency, replay, startup, stop
 from bench.report import Ratio, machine
 
 
@@ -31,6 +31,7 @@ BENCHES: dict[str, Callable[[], list[Ratio]]] = {
     "replay": replay.bench,
     "latency": _latency,
     "startup": startup.bench,
+    "stop": stop.bench,
 }
 
 

@@ -8,7 +8,7 @@
   it. A durable effect is held until every record up to its own is on disk, in order.
 * A full lane has a policy: control and broker are unbounded in name and bounded by what a person and a broker can say
   (overflow halts); a full market lane drops its *oldest* batch, because the newest price is the one that matters, and
-  counts it.
+  counts it. The market lane also waits while the disk is far behind: bars may be dropped, a stop may not.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from daemon.messages import Lane
 CAPACITY: Final = {Lane.CONTROL: 1_000, Lane.BROKER: 100_000, Lane.TIMER: 10_000, Lane.MARKET: 10_000}
 # After so many messages the loop gets a turn, so that sockets and timers live while a backlog is worked off.
 _BURST: Final = 64
+# Bars are taken no further than so many records ahead of the disk; what comes meanwhile waits in its lane, or is dropped.
+_AHEAD: Final = 10_000
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """Something an edge must do. `durable` effects wait for the journal."""
+    """Something an edge must do. `durable` effects wait for the journal; `urgent` ones overtake those that wait."""
 
     durable: ClassVar[bool] = False
+    urgent: ClassVar[bool] = False
 
 
 class Envelope(NamedTuple):
@@ -160,7 +163,7 @@ class Bus:
         control, broker, timer, market = self._ordered
         for _ in range(0 if self._paused else _BURST):
             # Control first, each time: a stop overtakes whatever data is queued.
-            queue = control or broker or timer or market
+            queue = control or broker or timer or self._market()
             if not queue or self.failed is not None:
                 break
             message, cause = queue.popleft()
@@ -170,8 +173,15 @@ class Bus:
                 self._fail(f"{type(message).__name__}: {type(error).__name__}: {error}", error)
                 return
         self._scheduled = False
-        if control or broker or timer or market:
+        if control or broker or timer or self._market():
             self._schedule()
+        elif market:
+            self.journal.request_commit()  # which leads to `release`, and that to the bars that wait
+
+    def _market(self) -> deque[tuple[msgspec.Struct, int]] | None:
+        """Return the market lane, None while the disk is too far behind to take from it."""
+        journal = self.journal
+        return self._ordered[3] if journal.seq - journal.durable_seq < _AHEAD else None
 
     def _process(self, message: msgspec.Struct, cause: int) -> None:
         inner = self._inner
@@ -191,6 +201,9 @@ class Bus:
                 if outputs:
                     for output in outputs:
                         if isinstance(output, Effect):
+                            if output.urgent:
+                                self._held.appendleft((0, output))
+                                continue
                             self._held.append((journal.seq + len(inner) if output.durable else 0, output))
                         else:
                             inner.append((output, seq))
@@ -223,6 +236,8 @@ class Bus:
                 return
         if held:
             journal.request_commit()
+        if not self._scheduled and self._market():
+            self._schedule()
 
     def _fail(self, reason: str, error: BaseException | None = None) -> None:
         """Stop handling for good: no effect that was held back will run. The process stays up to say so."""

@@ -24,11 +24,11 @@ from market.money import ZERO, Paise, parse_rupees, to_rupees
 
 BODY_LIMIT: Final = 4096
 ANSWER_SECONDS: Final = 5.0
-_STOPPING: Final = ("halt", "cancel")
+_STOPPING: Final = ("halt", "cancel", "flatten")
 _CASH: Final = ("cash/deposit", "cash/withdraw")
 _ACCEPT: Final = "reconcile/accept"
 _RECONCILE: Final = ("reconcile", _ACCEPT)
-_VERBS: Final = ("halt", "cancel", "approve", "resume/prepare", "resume/confirm", *_RECONCILE, "reload", *_CASH)
+_VERBS: Final = (*_STOPPING, "approve", "resume/prepare", "resume/confirm", *_RECONCILE, "reload", *_CASH)
 _json: Final = msgspec.json.encode
 
 

@@ -20,6 +20,7 @@ from daemon.clock import Clock
 from daemon.conditions import Word, strictest
 from daemon.dead_man import DeadMan
 from daemon.decision import Decider
+from daemon.drill import Drills
 from daemon.edges import Edges, Outside
 from daemon.executor import Executor
 from daemon.exits import Exits
@@ -122,6 +123,7 @@ def build_core(
     reconciler.wire(bus)
     Moments(state, settings.reconciling, capabilities).wire(bus)
     operator.wire(bus)
+    Drills(state, outside.stopwatch or clock.loop.time).wire(bus)
     Alarms(state, limits).wire(bus)
     bus.handle(ComponentFailed, _on_component_failed)
     edges.attach(bus)

@@ -7,6 +7,7 @@ as NOT_SENT, which is a fact and not a guess.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,8 +35,12 @@ from daemon.messages import ComponentFailed, Lane, ModelLoaded, OrderReports
 from daemon.order_making import OrderMaker
 from daemon.pacing import Pacer
 from daemon.state import State
+from daemon.stops import hold_exits
 from risk.approval import ApprovedOrder
 from risk.gate import Gate
+
+# Status and payload, as on the control socket.
+Answer = tuple[int, dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -46,12 +51,17 @@ class Outside:
     strategy: StrategyHost
     engaged: Callable[[], bool]
     release_stop: Callable[[], None]
+    # Whether the stop that is engaged is a flatten, which lets the sales of an exit pass.
+    lets_exits: Callable[[], bool] = lambda: False
     alert: Callable[[Alert], None] = lambda alert: None
     # Takes an earlier model back and says what came of it; None: this composition has no models to choose from.
     roll_back: Callable[[str], ModelLoaded] | None = None
     # A real broker sees a transfer by itself; the paper broker has to be told.
     move_cash: Callable[[MoveCash], None] = lambda effect: None
-    replies: dict[int, asyncio.Future[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
+    # A drill of the stop is timed by it; None: by the loop's own time.
+    stopwatch: Callable[[], float] | None = None
+    # Those who wait on the loop, and those who wait on the stop plane's threads.
+    replies: dict[int, asyncio.Future[Answer] | concurrent.futures.Future[Answer]] = field(default_factory=dict)
 
 
 class Edges:
@@ -158,10 +168,11 @@ class Edges:
         """Return why an order may not leave now. Much may have happened while its record was on its way to disk, or while
         it waited for its turn: a halt, a trip, a cancel, the end of its plan or of the session."""
         state = self.state
-        if self.outside.engaged():
+        if self.outside.engaged() and not (order.leaves and self.outside.lets_exits()):
             return "the stop latch is engaged"
-        if state.halts:
-            return f"halted: {', '.join(sorted(state.halts))}"
+        halts = hold_exits(state.halts) if order.leaves else sorted(state.halts)
+        if halts:
+            return f"halted: {', '.join(halts)}"
         against = state.conditions.against(order.side)
         if against:
             return against[0]

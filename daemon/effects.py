@@ -29,8 +29,12 @@ class SendOrders(Effect, frozen=True):
 
 
 class CancelOrders(Effect, frozen=True):
-    """Ask the broker to cancel."""
+    """Ask the broker to cancel. Urgent: a disk that hangs holds back orders, and must not hold back a cancel.
 
+    An order that it overtakes is on record as cancelled, and the last look keeps it here.
+    """
+
+    urgent: ClassVar[bool] = True
     tags: tuple[str, ...]
 
 

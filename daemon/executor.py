@@ -36,6 +36,7 @@ from daemon.messages import (
 from daemon.order_making import OrderMaker
 from daemon.settings import DaemonSettings
 from daemon.state import CONTRADICTION, PlanRun, State
+from daemon.stops import STOP_CANCEL, STOP_FLATTEN, hold_exits
 from market.bar import BarBatch
 from market.calendar import Calendar
 from risk.alerts import slippage
@@ -142,6 +143,9 @@ class Executor:
             moves = self.maker.tradable(moves, envelope.at_ns)
         if not moves:
             return self._after(run, phase, envelope)
+        held_by = hold_exits(self.state.halts) if run.plan.exit else ()
+        if held_by:
+            return self._close(run, f"halted: {', '.join(held_by)}")
         now = self._decider.book(envelope)
         if now is None:
             return self._close(run, "the account's value is not known")
@@ -243,9 +247,23 @@ class Executor:
             outputs.append(SetTimer(plan_id, until, DeadlineDue(plan_id=plan_id, phase=f"{_GRACE}:{run.phase}")))
         return outputs
 
-    def cancel_open(self, why: str, envelope: Envelope, *, buys_only: bool = False) -> list[Output]:
+    def cancel_open(
+        self, why: str, envelope: Envelope, *, buys_only: bool = False, but_exits: bool = False
+    ) -> list[Output]:
         """Cancel every open order of the day (a stop, a trip)."""
-        tags = tuple(order.tag for order in self.state.live.values() if not (buys_only and order.side is Side.SELL))
+        runs = self.state.runs
+        exits = {plan_id for plan_id, run in runs.items() if run.plan.exit} if but_exits else set()
+        tags = tuple(
+            order.tag
+            for order in self.state.live.values()
+            if not (buys_only and order.side is Side.SELL) and order.plan_id not in exits
+        )
+        return self._cancel(tags, why, None, envelope) if tags else []
+
+    def cancel_exits(self, why: str, envelope: Envelope) -> list[Output]:
+        """Cancel what exits have open, also once more what an earlier cancel did not reach: nobody wants it any more."""
+        exits = {plan_id for plan_id, run in self.state.runs.items() if run.plan.exit}
+        tags = tuple(order.tag for order in self.state.live.values() if order.plan_id in exits)
         return self._cancel(tags, why, None, envelope) if tags else []
 
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
@@ -268,7 +286,12 @@ class Executor:
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
-        return self.cancel_open(message.cause, envelope) if message.cause == "STOP_CANCEL" else None
+        if message.cause == STOP_CANCEL:
+            return self.cancel_open(message.cause, envelope)
+        if message.cause == STOP_FLATTEN:
+            # What an exit has open is on its way to where the flatten wants to be.
+            return self.cancel_open(message.cause, envelope, but_exits=True)
+        return None
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output] | None:
         """A trip cancels open buys; sells reduce risk and may finish."""

@@ -1,9 +1,10 @@
-"""Exits: selling everything under the gate's exit rules, when a liquidation is latched.
+"""Exits: selling everything under the gate's exit rules, when a liquidation is latched or a person says flatten.
 
 An exit is a plan like any other: frozen, sealed by the gate, journaled, each order sent once. It sells what can be sold
-and buys nothing; a latched breaker does not hold it back, any halt does. What it could not sell is tried again, a minute
-after a plan that sold something and later each time after one that did not, and in the next session, until nothing is
-left or the latch is released. An approval alone does not end it: it says that trading may go on after the pause, not that
+and buys nothing; a latched breaker does not hold it back, any halt does but the stops that a flatten overrules
+(`daemon.stops`). What it could not sell is tried again, a minute after a plan that sold something and later each time
+after one that did not, and in the next session, until nothing is left, the latch is released, or a person resumes or
+stops the flatten. An approval alone does not end a liquidation: it says that trading may go on after the pause, not that
 the rest may be kept. While data cannot be relied on (`data_health` latched) nothing is sold by it: a price that three bars
 in a row were refused for is no reason to sell all there is.
 """
@@ -22,7 +23,9 @@ from daemon.messages import (
     ConditionChanged,
     Decided,
     ExitDue,
+    Halted,
     Move,
+    OrderReports,
     Outcome,
     PlanClosed,
     Reconciled,
@@ -31,6 +34,7 @@ from daemon.messages import (
 )
 from daemon.settings import DaemonSettings
 from daemon.state import State
+from daemon.stops import STOP_FLATTEN, flattening, hold_exits
 from risk.approval import ApprovedPlan, Side
 from risk.breakers import liquidation
 from risk.breakers.health import DATA_HEALTH
@@ -40,11 +44,13 @@ from risk.gate import Book, Gate
 AFTER_OPEN_NS: Final = 5 * 60 * 10**9
 AGAIN_NS: Final = 60 * 10**9
 LONGEST_WAIT_NS: Final = 16 * AGAIN_NS
+# A flatten cancels first. Cancels are confirmed well within this; after it, what is free is sold without waiting further.
+CANCELS_NS: Final = 5 * 10**9
 _TIMER: Final = "exit"
 
 
 class Exits:
-    """Handles a latched liquidation."""
+    """Handles a latched liquidation and a person's flatten."""
 
     def __init__(
         self, state: State, gate: Gate, settings: DaemonSettings, decider: Decider, executor: Executor
@@ -57,13 +63,16 @@ class Exits:
         self._in_vain = 0  # plans in a row that sold nothing
         self._put_off = False  # an attempt found a halt, a condition, or books that were not compared
         self._due_ns = 0  # when the timer is set for; 0: it is not
+        self._cancelling = False  # a flatten waits for its cancels
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
         bus.handle(ExitDue, self.on_due)
         bus.handle(SessionOpened, self.on_session_opened)
         bus.handle(PlanClosed, self.on_plan_closed)
-        bus.handle(Resumed, self.on_going_on)
+        bus.handle(Halted, self.on_halted)
+        bus.handle(OrderReports, self.on_reports)
+        bus.handle(Resumed, self.on_resumed)
         bus.handle(Reconciled, self.on_going_on)
         bus.handle(BreakerReleased, self.on_going_on)
         bus.handle(ConditionChanged, self.on_going_on)
@@ -71,7 +80,14 @@ class Exits:
     def latched(self) -> bool:
         """Return whether everything is to be sold."""
         board = self.state.guard.board
-        return board is not None and liquidation.NAME in board.latched
+        return flattening(self.state.halts) or (board is not None and liquidation.NAME in board.latched)
+
+    @property
+    def _name(self) -> str:
+        return "flatten" if flattening(self.state.halts) else "liquidation"
+
+    def _running(self) -> bool:
+        return any(run.plan.exit and not run.closed for run in self.state.runs.values())
 
     def _blind(self) -> bool:
         board = self.state.guard.board
@@ -81,7 +97,35 @@ class Exits:
         session = self.state.session
         assert session is not None
         self._due_ns = at_ns
-        return [SetTimer(_TIMER, at_ns, ExitDue(session=session, why="what is left of the liquidation"))]
+        return [SetTimer(_TIMER, at_ns, ExitDue(session=session, why=f"what is left of the {self._name}"))]
+
+    def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
+        """Begin a flatten: at once when nothing is open, else when the cancels that it asked for are answered."""
+        state = self.state
+        if message.cause != STOP_FLATTEN or not state.session_open or state.session is None:
+            return None
+        self._in_vain = 0
+        self._cancelling = bool(state.live)
+        if self._cancelling:
+            return self._again(envelope.at_ns + CANCELS_NS)
+        return [ExitDue(session=state.session, why=f"flatten by uid {message.uid}: {message.detail}")]
+
+    def on_reports(self, _: OrderReports, envelope: Envelope) -> list[Output] | None:
+        """Sell once the cancels of a flatten are answered; and look again when a late fill brought shares."""
+        state = self.state
+        if not self.latched() or not state.session_open or state.session is None:
+            return None
+        if self._cancelling and not state.live:
+            self._cancelling = False
+            return [ExitDue(session=state.session, why="flatten: no other order is open any more")]
+        held = any(state.account.quantities.values())
+        return None if self._due_ns or not held or self._running() else self._again(envelope.at_ns + AGAIN_NS)
+
+    def on_resumed(self, message: Resumed, envelope: Envelope) -> list[Output] | None:
+        """A resume ends a flatten, also what it has open; a liquidation that a stop held back goes on."""
+        if self.latched():
+            return self.on_going_on(message, envelope)
+        return self.executor.cancel_exits("resumed", envelope) or None
 
     def on_session_opened(self, message: SessionOpened, envelope: Envelope) -> list[Output] | None:
         """Go on in a new session, once the opening minutes are over."""
@@ -124,10 +168,9 @@ class Exits:
         self._due_ns = 0
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
-        running = any(run.plan.exit and not run.closed for run in state.runs.values())
-        no_sales = bool(state.conditions.against(Side.SELL))
-        self._put_off = bool(state.halts) or not state.reconciled_clean or no_sales
-        if self._put_off or running:
+        no_sales = bool(hold_exits(state.halts) or state.conditions.against(Side.SELL))
+        self._put_off = no_sales or not state.reconciled_clean
+        if self._put_off or self._running():
             return None
         book = self.decider.book(envelope)
         if book is None or self._blind():
@@ -163,7 +206,7 @@ class Exits:
                 session=message.session,
                 slot=f"exit{count + 1}",
                 outcome=Outcome.APPROVED,
-                strategy="liquidation",
+                strategy=self._name,
                 model=state.guard.model,
                 equity=book.equity,
                 cash=book.cash,

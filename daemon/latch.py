@@ -2,7 +2,8 @@
 
 It works with the daemon dead, hung or restarting, so it imports the standard library alone: `tarazu stop` must not wait
 for a model to load. The gate's last look before each send is `Latch.engaged()`. An absent directory counts as engaged:
-a directory that was never made, or a disk that went away, must not read as permission.
+a directory that was never made, or a disk that went away, must not read as permission. A latch of mode flatten lets
+the sealed sales of an exit pass and nothing else (docs/stop.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from typing import Any, Final
 FILE_NAME: Final = "stop.latch"
 # From the mildest to the strictest.
 MODES: Final = ("halt", "cancel", "flatten")
+FLATTEN: Final = "flatten"
+
+
+def merged(before: str, said: str) -> str:
+    """Return the mode in force when `said` comes after `before` (empty: nothing was in force).
+
+    What was to be cancelled stays to be cancelled. Flatten is the one mode in which something is still sent, so it is
+    in force only while it is the last word: whoever says halt or cancel after it wants the sending to end.
+    """
+    return "cancel" if said == "halt" and before in ("cancel", FLATTEN) else said
 
 
 class Latch:
@@ -43,11 +54,9 @@ class Latch:
         return True
 
     def engage(self, *, mode: str, reason: str, uid: int, at: str) -> None:
-        """Write the latch durably. Engaging twice keeps the stricter mode and the latest reason."""
+        """Write the latch durably, with what `mode` makes of the mode before (see `merged`) and the latest reason."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        before = self.read().get("mode", "halt") if self.path.exists() else "halt"
-        strictest = max((before, mode), key=lambda name: MODES.index(name) if name in MODES else len(MODES))
-        content = json.dumps({"mode": strictest, "reason": reason, "uid": uid, "at": at}) + "\n"
+        content = json.dumps({"mode": merged(self.mode(), mode), "reason": reason, "uid": uid, "at": at}) + "\n"
         temporary = self.path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         with temporary.open("w") as file:
             file.write(content)
@@ -63,6 +72,13 @@ class Latch:
         except (OSError, ValueError):
             return {"mode": "halt", "reason": "the latch file cannot be read"}
         return content if isinstance(content, dict) else {"mode": "halt", "reason": "the latch file cannot be read"}
+
+    def mode(self) -> str:
+        """Return the mode in force; empty without a latch, halt for one that cannot be understood."""
+        if not self.engaged():
+            return ""
+        mode = self.read().get("mode")
+        return mode if mode in MODES else "halt"
 
     def release(self) -> None:
         """Remove the latch. Only the daemon does this, at the second step of a resume."""

@@ -52,6 +52,7 @@ from daemon.messages import (
     RollbackDecided,
     SessionClosed,
     SessionOpened,
+    StopDrilled,
 )
 from daemon.sentences import sentence
 from market.money import to_rupees
@@ -90,6 +91,7 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
     ConditionChanged: ("condition.changed", "warning"),
     ClockMoved: ("clock.moved", "warning"),
     ComponentFailed: ("component.failed", "error"),
+    StopDrilled: ("stop.drilled", "warning"),
     BarsRejected: ("bars.rejected", "warning"),
 }
 # Events that are not a record of their own: what a handler asked to tell people.

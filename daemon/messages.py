@@ -200,6 +200,27 @@ class OperatorCommand(_Message, frozen=True, kw_only=True):
     amount: Paise = Paise(0)
 
 
+class StopDrillBegan(_Message, frozen=True, kw_only=True):
+    """A drill of the emergency stop: its command arrived and its latch is durable; the stop itself comes next.
+
+    `arrived` and `latched` are seconds of the process's stopwatch. `really`: what is open is cancelled.
+    """
+
+    mode: str
+    uid: int
+    reason: str
+    really: bool
+    arrived: float
+    latched: float
+    token: int = 0
+
+
+class DrillDue(_Message, frozen=True, kw_only=True):
+    """The time for the confirmations of a drill is up."""
+
+    token: int
+
+
 class ModelLoaded(_Message, frozen=True, kw_only=True):
     """A model artifact was verified and will be used from the next decision on, or was refused."""
 
@@ -465,6 +486,25 @@ class ResumePrepared(_Message, frozen=True, kw_only=True):
     expires_ns: int
 
 
+class StopDrilled(_Message, frozen=True, kw_only=True):
+    """What a drill of the emergency stop measured, in milliseconds since its command arrived.
+
+    `latch_ms`: the stop was durable; `heard_ms`: the dispatch took it up; `asked_ms`: every cancel was asked for;
+    `confirmed_ms`: the broker had confirmed the last one, or the time was up. `unconfirmed` are tags.
+    """
+
+    uid: int
+    reason: str
+    mode: str
+    latch_ms: float
+    heard_ms: float
+    asked_ms: float
+    confirmed_ms: float
+    orders: int
+    cancelled: int
+    unconfirmed: tuple[str, ...] = ()
+
+
 class CashMoved(_Message, frozen=True, kw_only=True):
     """Money came in (or went out, below zero) by a person's word: neither profit nor loss.
 
@@ -495,6 +535,8 @@ EDGE_TYPES: Final = (
     ExitDue,
     BarsRejected,
     OperatorCommand,
+    StopDrillBegan,
+    DrillDue,
     ModelLoaded,
     ConditionChanged,
     ClockMoved,
@@ -519,6 +561,7 @@ DERIVED_TYPES: Final = (
     Halted,
     Resumed,
     ResumePrepared,
+    StopDrilled,
     CashMoved,
 )
 TYPES: Final[dict[str, type[msgspec.Struct]]] = {kind.__name__: kind for kind in (*EDGE_TYPES, *DERIVED_TYPES)}

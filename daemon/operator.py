@@ -24,13 +24,12 @@ from daemon.messages import (
 )
 from daemon.reconciler import Reconciler
 from daemon.state import State
+from daemon.stops import STOP_CAUSES, STOP_FLATTEN, flattening, hold_exits, with_halt
 from market.money import Paise, format_rupees, to_rupees
 
 NONCE_SECONDS: Final = 300
 _LESS: Final = " (cash less unsettled proceeds and what open purchases may take)"
 _AGAIN: Final = "prepare again: tarazu resume without --nonce"
-# A flatten halts and cancels at once; selling down is a person's work until the gate's exit rules drive it.
-STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "STOP_CANCEL"}
 
 
 class Operator:
@@ -77,11 +76,25 @@ class Operator:
 
     def _stop(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
         cause = STOP_CAUSES[message.verb]
+        note = self._consequence(cause)
+        said = f"{message.verb} by uid {message.uid}: {message.reason}"
         return [
             Halted(cause=cause, detail=message.reason, uid=message.uid),
-            Alert("error", "stop.engaged", f"{message.verb} by uid {message.uid}: {message.reason}"),
-            *self._answer(message, 200, state="HALTED", mode=message.verb),
+            Alert("error", "stop.engaged", "; ".join(filter(None, (said, note)))),
+            *self._answer(message, 200, state="HALTED", mode=message.verb, note=note),
         ]
+
+    def _consequence(self, cause: str) -> str:
+        """Return what a person would not expect of this stop, or nothing."""
+        before = self.state.halts
+        if cause != STOP_FLATTEN:
+            return "the selling of the flatten before it is over" if flattening(before) else ""
+        held_by = hold_exits(with_halt(before, cause, ""))
+        if held_by:
+            return (
+                f"nothing is sold: {', '.join(held_by)} holds it back; sell at the broker, or resume and flatten again"
+            )
+        return "" if self.state.session_open else "the market is closed; what is held is sold in the next session"
 
     def _approve(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
         board = self.state.guard.board

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import date
 from typing import Any, Final, Protocol
@@ -18,12 +19,20 @@ from daemon.book_changes import NO_ACTIONS, BookChanges
 from daemon.bus import Envelope
 from daemon.clock import Clock, ist, session_day
 from daemon.core import announce, build_core, close_book, take_bars
-from daemon.edges import Outside
+from daemon.edges import Answer, Outside
 from daemon.effects import Alert, MoveCash
 from daemon.inference import StrategyHost
 from daemon.journal import Chain
-from daemon.latch import MODES
-from daemon.messages import BarsRejected, ClockMoved, HistoryLoaded, Lane, ModelLoaded, OperatorCommand
+from daemon.latch import FLATTEN, MODES
+from daemon.messages import (
+    BarsRejected,
+    ClockMoved,
+    HistoryLoaded,
+    Lane,
+    ModelLoaded,
+    OperatorCommand,
+    StopDrillBegan,
+)
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
 from daemon.watch import Senses, Watch
@@ -77,7 +86,9 @@ class Process:
         actions: ActionTable = NO_ACTIONS,
         alert: Callable[[Alert], None] = lambda alert: None,
         engaged: Callable[[], bool] | None = None,
+        lets_exits: Callable[[], bool] | None = None,
         release_latch: Callable[[int], None] | None = None,
+        stopwatch: Callable[[], float] | None = None,
         roll_back: Callable[[str], ModelLoaded] | None = None,
         senses: Senses | None = None,
     ) -> None:
@@ -103,6 +114,8 @@ class Process:
                 move_cash=self._move_cash,
                 strategy=host,
                 engaged=engaged or latch.engaged,
+                lets_exits=lets_exits or (lambda: latch.read().get("mode") == FLATTEN),
+                stopwatch=stopwatch,
                 release_stop=self._release_stop,
                 roll_back=roll_back,
                 alert=alert,
@@ -224,6 +237,12 @@ class Process:
         """A stop is durable in the latch; the dispatch hears of it."""
         self._stops_heard += 1
         self.core.bus.post(Lane.CONTROL, OperatorCommand(verb=mode, uid=uid, reason=reason))
+
+    def hear_drill(self, began: StopDrillBegan, answer: Future[Answer]) -> None:
+        """A drill has stopped for real; the dispatch measures the rest and answers."""
+        self.core.edges.outside.replies[began.token] = answer
+        self.core.bus.post(Lane.CONTROL, began)
+        self.hear_stop(began.mode, began.reason, began.uid)
 
     def _move_cash(self, effect: MoveCash) -> None:
         self.books.move_cash(effect)

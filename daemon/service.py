@@ -21,7 +21,7 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS
-from daemon.clock import IST, Clock, ist, read_clocks
+from daemon.clock import IST, Clock, ist, read_clocks, stopwatch
 from daemon.control import Control, may_stop
 from daemon.effects import Alert
 from daemon.inference import StrategyHost
@@ -35,11 +35,13 @@ from daemon.messages import (
     Lane,
     ModelLoaded,
     Reconciled,
+    StopDrillBegan,
 )
 from daemon.notify import notify, watchdog_seconds
 from daemon.process import Process
 from daemon.settings import DaemonSettings, Paths
 from daemon.stop_plane import StopPlane
+from daemon.stop_watch import SIGNAL, StopFile, block_signal
 from daemon.watch import Senses
 from market.bar import BarBatch
 from market.calendar import Calendar
@@ -106,6 +108,7 @@ class _Running:
         self._publishes = False
         self._feed_connected = False
         self._told_state = ""
+        self._drills = 0
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
@@ -134,6 +137,8 @@ class _Running:
             actions=service.actions,
             alert=lambda alert: self.log.alert(alert, self.clock.now_ns()),
             engaged=self._engaged,
+            lets_exits=lambda: self.plane is not None and self.plane.lets_exits(),
+            stopwatch=stopwatch,
             release_latch=self._release_latch,
             roll_back=self._roll_back if service.activate is not None else None,
             senses=Senses(
@@ -148,6 +153,7 @@ class _Running:
 
     async def run(self) -> None:
         service, core, bus = self.service, self.core, self.core.bus
+        block_signal()
         self.process.recover()
         loop = self.clock.loop
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -158,8 +164,12 @@ class _Running:
             permits=may_stop,
             now_text=lambda: ist(self.clock.now_ns()).isoformat(),
             tell_loop=self._tell_loop,
+            tell_drill=self._tell_drill,
+            stop_file=StopFile(service.paths.stop_file, may_stop),
         )
         self.plane.start()
+        if self.plane.watch is not None:
+            signal.signal(SIGNAL, self.plane.watch.hand_on)
         control = Control(core, service.paths.control_socket, stop=self.plane.stop, reload=self._reload)
         models = Recurring(IntervalTrigger(seconds=30, timezone=IST), self.clock, lambda fire: self._check_model())
         bus.on_failure = self._on_failure
@@ -240,6 +250,20 @@ class _Running:
 
     def _tell_loop(self, mode: str, reason: str, uid: int) -> None:
         self.clock.loop.call_soon_threadsafe(self.process.hear_stop, mode, reason, uid)
+
+    def _tell_drill(self, mode: str, reason: str, uid: int, arrived: float, latched: float, answer: Any) -> None:
+        """Called by the stop plane, one drill at a time. Tokens below zero: the control socket counts upwards."""
+        self._drills += 1
+        began = StopDrillBegan(
+            mode=mode,
+            uid=uid,
+            reason=reason,
+            really=mode == "cancel",
+            arrived=arrived,
+            latched=latched,
+            token=-self._drills,
+        )
+        self.clock.loop.call_soon_threadsafe(self.process.hear_drill, began, answer)
 
     def _wake(self) -> None:
         """Called from the journal's thread: what was held may be durable now."""

@@ -154,6 +154,11 @@ class Paths:
         return self.state / "stop.sock"
 
     @property
+    def stop_file(self) -> Path:
+        """Whoever puts a file here stops the daemon."""
+        return self.state / "STOP"
+
+    @property
     def models(self) -> Path:
         """Model versions."""
         return self.root / "models"

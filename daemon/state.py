@@ -53,6 +53,7 @@ from daemon.messages import (
     SessionClosed,
     SessionOpened,
 )
+from daemon.stops import with_halt
 from daemon.unit_history import UnitHistory
 from daemon.view import MarketView, VolumeCount
 from market.bar import BarBatch
@@ -476,7 +477,7 @@ class State:
         self._observe(envelope)
 
     def on_halted(self, message: Halted, _: Envelope) -> None:
-        self.halts[message.cause] = message.detail
+        self.halts = with_halt(self.halts, message.cause, message.detail)
         if message.cause == CONTRADICTION:
             self.contradictions.clear()
         self.resume = None  # a summary that was shown before this halt does not speak of it

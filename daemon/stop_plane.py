@@ -1,7 +1,8 @@
 """The stop plane: `halt` and `status` on a thread of their own, so that they answer while the event loop is busy or hung.
 
-A small HTTP server over a Unix socket, standard library only. A stop is durable before it is confirmed: the latch file
-is written and synced first, then the in-memory flag is set, then the loop is told (it cancels or flattens when it can).
+A small HTTP server over a Unix socket, standard library only. A stop is durable before it is confirmed: the in-memory flag
+is set, the latch file is written and synced, then the loop is told (it cancels or flattens when it can). SIGUSR1 and the
+stop file (`daemon.stop_watch`) end here as well. `POST /v1/drill` stops for real and measures how long that takes.
 """
 
 from __future__ import annotations
@@ -9,15 +10,25 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Final
 
 from daemon import unix_socket
-from daemon.latch import MODES, Latch
+from daemon.clock import stopwatch
+from daemon.latch import FLATTEN, MODES, Latch
+from daemon.stop_watch import StopFile, StopWatch
 
 _BODY_LIMIT: Final = 4096
+# Longer than the dispatch waits for confirmations.
+DRILL_SECONDS: Final = 25.0
+_KNOWN: Final = "known here: GET /v1/status, POST /v1/stop, POST /v1/drill"
+SELLING_OVER: Final = "the selling of the flatten before it is over"
+
+# (mode, reason, uid, when the command arrived, when the latch was durable, who waits for the answer)
+TellDrill = Callable[[str, str, int, float, float, "Future[tuple[int, dict[str, Any]]]"], None]
 
 
 class _Server(ThreadingMixIn, UnixStreamServer):
@@ -52,13 +63,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path != "/v1/status":
-            self._answer(404, {"error": "known here: GET /v1/status, POST /v1/stop"})
+            self._answer(404, {"error": _KNOWN})
             return
         self._answer(200, self.server.plane.status())
 
     def do_POST(self) -> None:
-        if self.path not in ("/v1/stop", "/v1/halt"):
-            self._answer(404, {"error": "known here: GET /v1/status, POST /v1/stop"})
+        arrived = stopwatch()
+        if self.path not in ("/v1/stop", "/v1/halt", "/v1/drill"):
+            self._answer(404, {"error": _KNOWN})
             return
         _, uid, gid = unix_socket.peer(self.connection)
         if not self.server.plane.permits(uid, gid):
@@ -73,11 +85,15 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(self.rfile.read(length) or b"{}")
         except (ValueError, RecursionError):
             wanted = None
+        reason = str(wanted.get("reason", ""))[:500] if isinstance(wanted, dict) else ""
+        if self.path == "/v1/drill" and isinstance(wanted, dict):
+            self._answer(*self.server.plane.drill(reason, uid, really=wanted.get("really") is True, arrived=arrived))
+            return
         mode = wanted.get("mode", "halt") if isinstance(wanted, dict) else None
         if mode not in MODES:
             self._answer(400, {"error": f"mode {mode!r}; allowed: {', '.join(MODES)}"})
             return
-        self._answer(200, self.server.plane.stop(mode=mode, reason=str(wanted.get("reason", ""))[:500], uid=uid))
+        self._answer(200, self.server.plane.stop(mode=mode, reason=reason, uid=uid))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are journaled by the dispatch, not printed."""
@@ -94,12 +110,19 @@ class StopPlane:
         permits: Callable[[int, int], bool],
         now_text: Callable[[], str],
         tell_loop: Callable[[str, str, int], None],
+        tell_drill: TellDrill | None = None,
+        stop_file: StopFile | None = None,
     ) -> None:
         self.latch = latch
         self.permits = permits
         self._now_text = now_text
         self._tell_loop = tell_loop
+        self._tell_drill = tell_drill
+        self._stop_file = stop_file
+        self.watch = None if stop_file is None else StopWatch(self, stop_file)
         self._flag = threading.Event()
+        # The last word, as this process heard it; empty: none.
+        self._mode = latch.mode()
         self._stops = 0
         self._one_at_a_time = threading.Lock()
         self._summary: dict[str, Any] = {"state": "STARTING"}
@@ -108,34 +131,95 @@ class StopPlane:
         self._thread = threading.Thread(target=self._server.serve_forever, name="stop-plane", daemon=True)
 
     def start(self) -> None:
-        """Serve until `close`."""
+        """Serve until `close`. A stop file that lies there already is in the latch when this returns."""
+        if self.watch is not None:
+            self.watch.start()
         self._thread.start()
 
     def engaged(self) -> bool:
         """Return whether new orders are forbidden: the flag of this process, or the durable latch."""
         return self._flag.is_set() or self.latch.engaged()
 
-    def stop(self, *, mode: str, reason: str, uid: int) -> dict[str, Any]:
+    def lets_exits(self) -> bool:
+        """Return whether the stop that is engaged is a flatten; latch and memory must both say so."""
+        return (not self._flag.is_set() or self._mode == FLATTEN) and self.latch.mode() == FLATTEN
+
+    def stop(
+        self, *, mode: str, reason: str, uid: int, tell: Callable[[str, str, int], None] | None = None
+    ) -> dict[str, Any]:
         """Engage: flag first (instant), then the durable latch, then the loop."""
+        sold = self._mode == FLATTEN and mode != FLATTEN
         self._flag.set()
-        durable = True
+        if mode != FLATTEN:
+            self._mode = mode  # at once: whoever says so wants the sending to end
         with self._one_at_a_time:
             self._flag.set()  # again: a release may have held the lock
             self._stops += 1
-            try:
-                self.latch.engage(mode=mode, reason=reason, uid=uid, at=self._now_text())
-            except OSError:
-                # A full disk must not refuse a stop: the flag holds for this process, and the answer says what is missing.
-                durable = False
-        self._tell_loop(mode, reason, uid)
-        return {"stopped": True, "mode": mode, "durable": durable}
+            durable = self._engage(mode, reason, uid)
+            # Inside the lock, so that the loop hears stops in the order in which the latch took them.
+            (tell or self._tell_loop)(mode, reason, uid)
+        answer = {"stopped": True, "mode": mode, "durable": durable}
+        return {**answer, "note": SELLING_OVER} if sold else answer
+
+    def write(self, *, mode: str, reason: str, uid: int) -> bool:
+        """Make a stop durable without telling the loop (it knows, or will read the latch); return whether it is."""
+        self._flag.set()
+        with self._one_at_a_time:
+            return self._engage(mode, reason, uid)
+
+    def _engage(self, mode: str, reason: str, uid: int) -> bool:
+        self._mode = mode
+        try:
+            self.latch.engage(mode=mode, reason=reason, uid=uid, at=self._now_text())
+        except OSError:
+            # A full disk must not refuse a stop: the flag holds for this process, and the answer says what is missing.
+            return False
+        return True
 
     def release(self, heard: int) -> None:
-        """Second step of a resume, called by the dispatch, which has `heard` so many stops: one more keeps the latch."""
+        """Second step of a resume, called by the dispatch, which has `heard` so many stops: one more keeps the latch.
+
+        So does a stop file that lies there: it was not seen yet, or cannot be put away; either way it is obeyed (again).
+        """
         with self._one_at_a_time:
-            if heard == self._stops:
+            if self._stop_file is not None and self.watch is not None and self._stop_file.present():
+                self.watch.forget()
+            elif heard == self._stops:
                 self.latch.release()
                 self._flag.clear()
+                self._mode = ""
+
+    def drill(self, reason: str, uid: int, *, really: bool, arrived: float) -> tuple[int, dict[str, Any]]:
+        """Stop for real and measure; return status and answer. Without `really` nothing may be open, nothing is cancelled."""
+        refusal = self._no_drill(reason, really)
+        if refusal:
+            return 409, {"error": refusal}
+        waiting: Future[tuple[int, dict[str, Any]]] = Future()
+        tell_drill = self._tell_drill
+        assert tell_drill is not None
+
+        def tell(mode: str, reason: str, uid: int) -> None:
+            tell_drill(mode, reason, uid, arrived, stopwatch(), waiting)
+
+        stopped = self.stop(mode="cancel" if really else "halt", reason=f"drill: {reason}", uid=uid, tell=tell)
+        try:
+            status, answer = waiting.result(DRILL_SECONDS)
+        except TimeoutError:
+            error = f"the dispatch did not answer in {DRILL_SECONDS:.0f} s; the stop holds"
+            return 503, {"error": error, **stopped}
+        return status, {**answer, "durable": stopped["durable"]}
+
+    def _no_drill(self, reason: str, really: bool) -> str:
+        count = self._summary.get("open_orders")
+        if not reason.strip():
+            return "a reason is required"
+        if self._tell_drill is None or count is None or "failure" in self._summary:
+            return "the daemon is not running normally; a drill would measure nothing"
+        if self.engaged():
+            return "the daemon is stopped already; a drill must not get mixed up with a stop in earnest"
+        if count and not really:
+            return f"{count} orders are open; with --really they are cancelled, and that is measured"
+        return ""
 
     def publish(self, summary: dict[str, Any]) -> None:
         """Set what `status` answers here; replaced whole, so the thread never sees half of it."""
@@ -147,6 +231,8 @@ class StopPlane:
 
     def close(self) -> None:
         """Stop serving and remove the socket."""
+        if self.watch is not None:
+            self.watch.close()
         self._server.shutdown()
         self._server.server_close()
         self._socket_path.unlink(missing_ok=True)

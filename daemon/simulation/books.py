@@ -109,7 +109,7 @@ class Books:
         bus.reduce(BreakerTripped, lambda message, _: self.on_tripped(message))
         bus.reduce(BreakerApproved, lambda message, _: self.on_approved())
         bus.reduce(BreakerReleased, self.on_released)
-        bus.reduce(Halted, lambda message, _: self.halts.add(message.cause))
+        bus.reduce(Halted, lambda message, _: self.on_halt(message))
         bus.reduce(OperatorCommand, lambda message, _: self.on_command(message))
         bus.reduce(ResumePrepared, lambda message, _: self.on_prepared(message))
         bus.reduce(Resumed, self.on_resumed)
@@ -301,6 +301,12 @@ class Books:
         if not shown or not message.reason or prepared is None or envelope.at_ns > prepared.expires_ns:
             self.complain("going on takes two steps", f"{message}: said {said}, prepared {prepared}")
         self.halts.clear()
+
+    def on_halt(self, message: Halted) -> None:
+        """Halts add up; a person's later word takes a flatten away."""
+        if message.cause.startswith("STOP_"):
+            self.halts.discard("STOP_FLATTEN")
+        self.halts.add(message.cause)
 
     def on_tripped(self, message: BreakerTripped) -> None:
         """Latched from here."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from daemon.journal import Chain, Row
+from daemon.latch import merged
 from daemon.simulation.chance import Chance
 from daemon.simulation.loop import Life
 
@@ -130,7 +131,8 @@ class SimulatedLatch:
     def engage(self, *, mode: str, reason: str, uid: int, at: str) -> None:
         """Write it."""
         self._life.touch("the latch is written")
-        self._disk.latch = {"mode": mode, "reason": reason, "uid": uid, "at": at}
+        before = self._disk.latch["mode"] if self._disk.latch else ""
+        self._disk.latch = {"mode": merged(before, mode), "reason": reason, "uid": uid, "at": at}
 
     def release(self) -> None:
         """Remove it."""

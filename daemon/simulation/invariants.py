@@ -127,9 +127,11 @@ class Invariants:
             self.broken("intent first", f"{order.tag} left and no such intent is on record")
         elif recorded > len(world.disk.rows):
             self.broken("intent first", f"{order.tag} left, and record {recorded} is not on disk yet")
-        if world.disk.latch is not None:
+        exits = order.leaves and order.side is Side.SELL
+        if world.disk.latch is not None and not (exits and world.disk.latch["mode"] == "flatten"):
             self.broken("nothing leaves after a stop", f"{order.tag} left under the latch")
-        if books.halts:
+        flattening = "STOP_FLATTEN" in books.halts and all(cause.startswith("STOP_") for cause in books.halts)
+        if books.halts and not (exits and flattening):
             self.broken("nothing leaves after a stop", f"{order.tag} left while {', '.join(sorted(books.halts))}")
         if books.latched and not order.leaves:
             self.broken("nothing leaves after a trip", f"{order.tag} left while {', '.join(books.latched)} is latched")

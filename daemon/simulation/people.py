@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from daemon.clock import ist, ist_ns
+from daemon.latch import merged
 from market.money import Paise, rupees
 from risk.approval import Side
 
@@ -85,7 +86,7 @@ class People:
         """Draw what they do at bad moments."""
         world, chance = self._world, self._world.chance
         if chance.strikes("stop_pressed"):
-            mode = chance.pick(("halt", "cancel"), "mode")
+            mode = chance.pick(("halt", "cancel", "flatten"), "mode")
             world.at(world.moment(session, "stop"), self.press_stop, mode)
         if chance.strikes("nobody_approves"):
             self._away.add(session)
@@ -107,7 +108,9 @@ class People:
         """The latch first, as the stop plane does; then the daemon hears of it."""
         world, running = self._world, self._world.running
         world.tell(f"a person: stop ({mode})")
-        world.disk.latch = {"mode": mode, "reason": "stop", "uid": 1000, "at": ist(world.now_ns()).isoformat()}
+        before = world.disk.latch["mode"] if world.disk.latch else ""
+        at = ist(world.now_ns()).isoformat()
+        world.disk.latch = {"mode": merged(before, mode), "reason": "stop", "uid": 1000, "at": at}
         if running is not None and running.ready and running.process is not None:
             running.life.call(running.process.hear_stop, mode, "stop", 1000)
         world.later(1800.0, self.look_after)

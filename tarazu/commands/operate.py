@@ -18,6 +18,7 @@ AsJson = typer.Option(False, "--json", help="Print the machine-readable answer."
 
 
 cash = typer.Typer(no_args_is_help=True, help="Tell the daemon of money that was paid in or taken out.")
+drill = typer.Typer(no_args_is_help=True, help="Practise for the bad day, and measure.")
 # So that "-5" is read as an amount, and refused as one, instead of as an unknown option.
 _NEGATIVE: Final = {"ignore_unknown_options": True}
 
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     for command in (status, stop, approve, resume, reconcile, reload):
         app.command()(command)
     app.add_typer(cash, name="cash")
+    app.add_typer(drill, name="drill")
 
 
 def _print(payload: dict[str, Any]) -> None:
@@ -48,13 +50,19 @@ def _no_daemon(where: Path, error: Exception) -> str:
 
 
 def _ask(
-    root: Path, method: str, target: str, body: dict[str, Any] | None = None, *, timeout: float = 5.0
+    root: Path,
+    method: str,
+    target: str,
+    body: dict[str, Any] | None = None,
+    *,
+    timeout: float = 5.0,
+    socket: str = "control.sock",
 ) -> dict[str, Any]:
     from daemon import unix_socket
     from market.errors import DependencyFailed, OperatorError
 
     need_root(root)
-    path = root / "state" / "control.sock"
+    path = root / "state" / socket
     try:
         code, raw = unix_socket.request(
             path, method, target, json.dumps(body or {}).encode() if body is not None else b"", timeout=timeout
@@ -133,6 +141,9 @@ def _figure(value: float | None) -> str:
 def stop(
     root: Path = Root,
     cancel: bool = typer.Option(False, "--cancel", help="Also cancel open orders."),
+    flatten: bool = typer.Option(
+        False, "--flatten", help="Also cancel open orders and sell everything that can be sold."
+    ),
     reason: str = typer.Option("", "--reason", help="Why; goes into the journal."),
 ) -> None:
     """Stop new orders now. Works with the daemon dead or hung; going on takes `tarazu resume`.
@@ -144,8 +155,10 @@ def stop(
     from market.errors import DependencyFailed
 
     need_root(root)
-    mode = "cancel" if cancel else "halt"
+    mode = "flatten" if flatten else "cancel" if cancel else "halt"
     latch = Latch(root / "state" / "latch")
+    if mode != "flatten" and latch.path.exists() and latch.mode() == "flatten":
+        typer.echo("the selling of the flatten before is over; nothing more is sent")
     # Who pressed it is known from the kernel when the daemon lives, and from the file's content when it does not.
     written = True
     try:
@@ -163,9 +176,48 @@ def stop(
             raise DependencyFailed(
                 f"{latch.path}: cannot be written, and no daemon answers: NOTHING was stopped"
             ) from error
-        typer.echo("no daemon answers; the latch holds when one starts")
+        sells = "; it sells once it runs and its market is open" if flatten else ""
+        typer.echo(f"no daemon answers; the latch holds when one starts{sells}")
         return
     typer.echo(f"daemon: {'stopped' if code == 200 else 'answered'} {raw.decode(errors='replace').strip()}")
+
+
+# A little longer than the daemon waits for confirmations, so that it is the one to say what is missing.
+_DRILL_SECONDS: Final = 30.0
+_STAGES: Final = (
+    ("latch_ms", "the stop was durable"),
+    ("heard_ms", "the daemon's dispatch heard it"),
+    ("asked_ms", "every cancel was asked for"),
+    ("confirmed_ms", "the last cancel was confirmed"),
+)
+
+
+@drill.command("stop")
+def drill_stop(
+    reason: str = typer.Option(..., "--reason", help="Why; goes into the journal."),
+    really: bool = typer.Option(
+        False, "--really", help="Cancel open orders; without it, open orders refuse the drill."
+    ),
+    root: Path = Root,
+    as_json: bool = AsJson,
+) -> None:
+    """Stop the running daemon FOR REAL and measure how long it takes; going on takes `tarazu resume`.
+
+    Example: tarazu drill stop --reason "monthly drill" --really --json
+    """
+    body = {"reason": reason, "really": really}
+    answer = _ask(root, "POST", "/v1/drill", body, timeout=_DRILL_SECONDS, socket="stop.sock")
+    if as_json:
+        _print(answer)
+    else:
+        for name, meaning in _STAGES:
+            typer.echo(f"{answer[name]:>10.1f} ms  {meaning}")
+        typer.echo(
+            f"orders {answer['orders']}, cancelled {answer['cancelled']}, unconfirmed {len(answer['unconfirmed'])}"
+        )
+        typer.echo("the daemon is STOPPED; to go on: tarazu resume --reason TEXT")
+    if answer["unconfirmed"] or not answer["durable"]:
+        raise typer.Exit(1)
 
 
 def approve(root: Path = Root, reason: str = typer.Option(..., "--reason", help="Why it is right to go on.")) -> None:

@@ -174,6 +174,10 @@ def paper(
 
     Example: tarazu paper --feed http://127.0.0.1:8710 --strategy equal_weight
     """
+    from daemon.stop_watch import block_signal
+
+    # Before numpy is imported: its threads must not be the ones that SIGUSR1, an emergency stop, ends the process in.
+    block_signal()
     from tarazu.paper import run_paper
 
     run_paper(

@@ -15,8 +15,8 @@ from tests.command_line import REPO, daily, said, small_model
 
 COMMANDS = (
     "demo", "data import", "data check", "data update", "train", "validate", "models list", "models show",
-    "models activate", "replay", "stress", "paper", "feed", "live", "status", "stop", "approve", "resume", "reload", "report",
-    "cash deposit", "cash withdraw", "doctor",
+    "models activate", "replay", "stress", "paper", "feed", "live", "status", "stop", "drill stop", "approve", "resume", "reload",
+    "report", "cash deposit", "cash withdraw", "doctor",
 )  # fmt: skip
 LAUNCHERS = {
     "scripts/update_market_data.py": "data update",
@@ -141,6 +141,7 @@ def test_data_update_says_what_is_missing_and_how_to_bring_it(root, capsys):
         ("train",),
         ("status",),
         ("stop",),
+        ("drill", "stop", "--reason", "x"),
         ("approve", "--reason", "x"),
         ("resume", "--reason", "x"),
         ("reload",),
@@ -157,7 +158,9 @@ def test_a_slip_in_root_is_named_and_nothing_is_made(tmp_path, capsys, monkeypat
     assert not (tmp_path / "producton").exists()
 
 
-@pytest.mark.parametrize("command", ["status", "reload", "approve --reason x", "resume --reason x"])
+@pytest.mark.parametrize(
+    "command", ["status", "reload", "approve --reason x", "resume --reason x", "drill stop --reason x"]
+)
 def test_without_a_daemon_it_is_a_dependency_that_fails(root, capsys, command):
     code, out = said(capsys, *command.split(), "--root", root)
     assert code == 3 and "no daemon answers there (is it running?)" in out
@@ -167,6 +170,20 @@ def test_a_stop_that_stopped_nothing_says_so(root, capsys):
     (root / "state").write_text("a file where the directory should be")
     code, out = said(capsys, "stop", "--root", root)
     assert code == 3 and "NOTHING was stopped" in out
+
+
+def test_each_mode_of_a_stop_is_in_the_latch_and_the_last_word_decides_on_selling(root, capsys):
+    latch = root / "state" / "latch" / "stop.latch"
+    for option, mode in (((), "halt"), (("--cancel",), "cancel"), (("--flatten",), "flatten")):
+        code, out = said(capsys, "stop", "--root", root, *option, "--reason", "odd prices")
+        assert code == 0 and json.loads(latch.read_text())["mode"] == mode and "is over" not in out
+    code, out = said(capsys, "stop", "--root", root)
+    assert code == 0 and json.loads(latch.read_text())["mode"] == "cancel" and "the selling of the flatten" in out
+
+
+def test_a_drill_needs_a_reason(root, capsys):
+    code, out = said(capsys, "drill", "stop", "--root", root)
+    assert code == 2 and "--reason" in out
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from daemon.clock import IST, Clock, VirtualTimeLoop
 from daemon.core import close_book, take_bars
 from daemon.inference import StrategyHost
 from daemon.journal import Journal, read_journal
+from daemon.latch import merged
 from daemon.messages import AccountRead, HistoryLoaded, Lane, OperatorCommand, OrderReports
 from daemon.process import Process
 from daemon.settings import DaemonSettings
@@ -85,15 +86,18 @@ class _Latch:
 
     def __init__(self, life):
         self.life = life
+        self.said = {"mode": "halt", "reason": "", "uid": 0}
 
     def engaged(self):
         return self.life.stopped
 
     def read(self):
-        return {"mode": "halt", "reason": "", "uid": 0}
+        return self.said
 
-    def engage(self, **_):
+    def engage(self, **said):
+        before = self.said["mode"] if self.life.stopped else ""
         self.life.stopped = True
+        self.said = {**said, "mode": merged(before, said["mode"])}
 
     def release(self):
         self.life.stopped = False
@@ -120,6 +124,7 @@ class Life:
         broker=PaperBroker,
         senses=None,
         settings=None,
+        latched="",
     ):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
@@ -138,6 +143,8 @@ class Life:
         self.told = []
         self.path = folder / "journal.sqlite"
         self.latch = _Latch(self)
+        if latched:
+            self.latch.engage(mode=latched, reason="before the start", uid=0)
         self.process = Process(
             settings=DaemonSettings(
                 "test",

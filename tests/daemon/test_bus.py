@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 
+import daemon.bus as bus_module
 from daemon.bus import CAPACITY, Bus, Effect
 from daemon.clock import Clock, VirtualTimeLoop
 from daemon.journal import Journal
@@ -188,4 +189,34 @@ def test_an_effect_that_breaks_halts_the_dispatch():
     bench.bus.post(Lane.TIMER, SlotDue(session=DAY, slot="a"))
     bench.run()
     assert "Tell: ZeroDivisionError" in bench.bus.failed
+    bench.close()
+
+
+def test_bars_wait_while_the_disk_is_far_behind_and_a_command_does_not(monkeypatch):
+    monkeypatch.setattr(bus_module, "_AHEAD", 3)
+    bench = Bench()
+    seen = []
+    bench.bus.handle(SlotDue, lambda m, e: seen.append(m.slot))
+    bench.bus.handle(OperatorCommand, lambda m, e: seen.append(m.verb))
+    durable = {"seq": 0}
+    journal = bench.bus.journal
+    append = journal.append
+
+    def behind(message, **more):
+        seq = append(message, **more)
+        journal.durable_seq = durable["seq"]
+        return seq
+
+    monkeypatch.setattr(journal, "append", behind)
+    for number in range(5):
+        bench.bus.post(Lane.MARKET, SlotDue(session=DAY, slot=str(number)))
+    bench.run()
+    assert seen == ["0", "1", "2"]
+    bench.bus.post(Lane.CONTROL, OperatorCommand(verb="halt", uid=0))
+    bench.run()
+    assert seen == ["0", "1", "2", "halt"]
+    durable["seq"] = journal.durable_seq = journal.seq
+    bench.bus.release()
+    bench.run()
+    assert seen[4:] == ["3", "4"]
     bench.close()

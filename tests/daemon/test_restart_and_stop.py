@@ -209,16 +209,6 @@ def test_a_halt_after_the_first_step_of_a_resume_voids_its_nonce(life):
     running.kill()
 
 
-def test_a_flatten_halts_and_cancels_like_any_stop(life):
-    thin = FillModel(participation=0.00001)
-    running = life(at(MONDAY, "09:00"), past=history(), model=thin).play(bars(MONDAY, "09:25")).to(MONDAY, "09:26")
-    assert running.core.state.open_orders()
-    ask(running, "flatten", reason="out")
-    running.to(MONDAY, "09:27")
-    assert running.core.state.halts and not running.core.state.open_orders()
-    running.kill()
-
-
 def test_a_latch_and_its_approval_survive_a_restart_and_the_pause_still_has_to_pass(life):
     first = life(at(MONDAY, "09:00"), past=history()).play(bars(MONDAY, "09:25"), bars(MONDAY, "09:30", (800.0,) * 5))
     first.to(MONDAY, "09:31")

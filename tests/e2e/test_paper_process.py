@@ -87,7 +87,8 @@ def test_stop_is_durable_and_going_on_takes_two_steps(deployment):
     first.kill()
     deployment.finish(first, expect=-signal.SIGKILL)
 
-    again = deployment.daemon(deployment.feed(FIRST), "equal_weight")
+    # Slowly: a nonce lives 300 played seconds, and three commands on a busy machine take more than one real one.
+    again = deployment.daemon(deployment.feed(FIRST, speed=30.0), "equal_weight")
     since = len(deployment.log())
     deployment.wait_for("reconcile.done", since=since)
     assert json.loads(deployment.run("status", "--root", root, "--json"))["state"] == "HALTED"
