@@ -49,7 +49,10 @@ _HOSTS: Final = ("127.0.0.1", "localhost", "[::1]", "broker")
 
 
 class BrokerServer:
-    """Serves one paper broker. `failed` hears when its books can no longer be written: the process should end."""
+    """Serves one paper broker. `failed` hears when its books can no longer be written: the process should end.
+
+    `repeated` hears the tag of an order that came again: harmless here, and a fault of the client that sent it.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class BrokerServer:
         now_ns: Callable[[], int],
         speed: float = 1.0,
         failed: Callable[[str], None] = lambda reason: None,
+        repeated: Callable[[str], None] = lambda tag: None,
     ) -> None:
         self.paper = paper
         self.speed = speed
@@ -65,6 +69,7 @@ class BrokerServer:
         self.sequence = 0
         self._now_ns = now_ns
         self._failed = failed
+        self._repeated = repeated
         self._log: deque[News] = deque(maxlen=_REMEMBERED)
         self._changed = asyncio.Event()
         self._streams: set[web.WebSocketResponse] = set()
@@ -101,7 +106,9 @@ class BrokerServer:
             return _refuse(400, f"tag {wanted.tag!r}: allowed: 1 to {TAG_LIMIT} letters and digits", placed=False)
         known = self.paper.order(wanted.tag) is not None
         lost = "" if known else self.paper.model.loses(wanted.tag)
-        if not known:
+        if known:
+            self._repeated(wanted.tag)
+        else:
             self.paper.receive([wanted])
         if lost:
             return _vanish(request)

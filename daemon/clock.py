@@ -42,6 +42,11 @@ class Clock:
         """Return the clock of an ordinary loop, set once from the machine's wall clock."""
         return cls(loop, time.time_ns() - int(loop.time() * 1e9))
 
+    @property
+    def pace(self) -> float:
+        """How many of the loop's seconds pass in one of the machine's: what waits for another process counts those."""
+        return float(getattr(self.loop, "speed", 1.0))
+
     def now_ns(self) -> int:
         """Return nanoseconds since 1970-01-01 UTC, in steps of a microsecond.
 
@@ -113,7 +118,7 @@ class ScaledTimeLoop(asyncio.SelectorEventLoop):
     """An ordinary loop whose seconds are shorter: real sockets, real threads, time running `speed` times faster."""
 
     def __init__(self, speed: float) -> None:
-        self._speed = speed
+        self.speed = speed
         self._started = time.monotonic()
         selector = _ScaledSelector()
         selector.speed = speed
@@ -121,7 +126,7 @@ class ScaledTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Return scaled seconds since the loop was made."""
-        return (time.monotonic() - self._started) * self._speed
+        return (time.monotonic() - self._started) * self.speed
 
 
 def wall_ns() -> int:

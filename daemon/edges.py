@@ -231,7 +231,7 @@ class Edges:
 
         async def ask(name: str, read: Callable[[], Awaitable[Read[Any]]]) -> Any:
             try:
-                answer = await asyncio.wait_for(read(), READ_SECONDS)
+                answer = await asyncio.wait_for(read(), READ_SECONDS * self.clock.pace)
             except TimeoutError:
                 answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")
             if isinstance(answer, Known):

@@ -86,6 +86,8 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
 ALERT_EVENTS: Final = (
     "breaker.released",
     "breaker.tripped",
+    "broker.lost",
+    "broker.refused",
     "component.failed",
     "corporate_action.late",
     "dispatch.failed",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,11 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
+from brokers.paper_side import PaperSide
 from brokers.paper_store import PaperStore
+from brokers.port import Broker
+from brokers.remote_paper import RemotePaperBroker
+from brokers.remote_side import RemoteSide
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS
 from daemon.clock import IST, Clock, ist
@@ -33,6 +38,7 @@ from daemon.messages import (
     HistoryLoaded,
     Lane,
     ModelLoaded,
+    OperatorCommand,
     Reconciled,
 )
 from daemon.notify import notify, watchdog_seconds
@@ -59,7 +65,7 @@ SHUTDOWN_STAGES: Final = {
 
 @dataclass(slots=True)
 class Service:
-    """What one daemon process is made of.
+    """What one daemon process is made of. `broker` is a broker process's address; empty: the paper broker in this process.
 
     `load_active` returns (strategy, version, sha256) of the active model; `activate` makes a version the active one. Both
     raise BadInput for a model that does not verify.
@@ -81,10 +87,14 @@ class Service:
     console: bool = True
     exit_when_feed_ends: bool = False
     feed_heartbeat: float | None = 20.0
+    broker: str = ""
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT, or the end of a played feed. Raises BadInput when a daemon runs here already."""
-        with InstanceLock(self.paths.lock):
+        with ExitStack() as locks:
+            locks.enter_context(InstanceLock(self.paths.lock))
+            if not self.broker:
+                locks.enter_context(InstanceLock(self.paths.broker_lock, "keeper of the paper broker's books"))
             await _Running(self).run()
 
 
@@ -104,15 +114,7 @@ class _Running:
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
-        self.broker = PaperBroker(
-            symbols=service.settings.symbols,
-            opening_cash=service.settings.opening_cash,
-            charges=charges,
-            model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
-            now_ns=self.clock.now_ns,
-            store=PaperStore(service.paths.paper_broker),
-            schedule=self.clock.loop.call_later,
-        )
+        self.broker, side = self._make_broker(charges)
         self.host = StrategyHost(self.clock, service.strategy, version=service.model)
         self.process = Process(
             settings=service.settings,
@@ -122,7 +124,7 @@ class _Running:
             limits=service.limits,
             charges=charges,
             broker=self.broker,
-            side=self.broker,
+            side=side,
             host=self.host,
             latch=self.latch,
             history=service.history,
@@ -133,6 +135,22 @@ class _Running:
             roll_back=self._roll_back if service.activate is not None else None,
         )
         self.core = self.process.core
+
+    def _make_broker(self, charges: DeliveryCharges) -> tuple[Broker, PaperSide]:
+        service = self.service
+        if service.broker:
+            remote = RemotePaperBroker(service.broker, pace=self.clock.pace, on_state=self._on_broker_state)
+            return remote, RemoteSide(remote)
+        paper = PaperBroker(
+            symbols=service.settings.symbols,
+            opening_cash=service.settings.opening_cash,
+            charges=charges,
+            model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
+            now_ns=self.clock.now_ns,
+            store=PaperStore(service.paths.paper_broker),
+            schedule=self.clock.loop.call_later,
+        )
+        return paper, paper
 
     # ---- start -------------------------------------------------------------------------------------------------------
 
@@ -192,6 +210,22 @@ class _Running:
             self.stopping.set()
         else:
             self.clock.loop.call_later(1.0, self._feed_ended)
+
+    def _on_broker_state(self, state: str, detail: str) -> None:
+        """A stream that was lost may have missed something; what the broker refused of ours is in our books alone."""
+        if self.stopping.is_set():
+            return
+        if state == "connected":
+            if self._broker_lost:
+                self._broker_lost = False
+                again = OperatorCommand(verb="reconcile", uid=-1, reason="reconnect")
+                self.core.bus.post(Lane.CONTROL, again)
+            return
+        if state == "lost" and self._broker_lost:
+            return  # told already; each further attempt is no news
+        self._broker_lost = self._broker_lost or state == "lost"
+        severity = "warning" if state == "lost" else "error"
+        self.log.alert(Alert(severity, f"broker.{state}", detail), self.clock.now_ns())
 
     # ---- while running -----------------------------------------------------------------------------------------------
 
@@ -290,6 +324,7 @@ class _Running:
             return ModelLoaded(version=version, sha256="", accepted=False, detail=str(error))
 
     _last_refusal: str = ""
+    _broker_lost: bool = False
 
     # ---- stop --------------------------------------------------------------------------------------------------------
 
