@@ -52,6 +52,7 @@ def test_two_keepers_of_the_same_books_are_refused_and_an_absent_broker_is_one_l
     )
     assert f"broker {address}" in said and len(said.strip().splitlines()) == 1
 
+    deployment.processes[:] = [process for process in deployment.processes if process.poll() is None]
     _, address = deployment.broker(url)
     daemon = deployment.daemon(url, "equal_weight", broker=address)
     assert deployment.wait_for("reconcile.done", purpose="start")["clean"]
