@@ -25,6 +25,7 @@ from brokers.wire import (
     STREAM_LIMIT,
     TAG_LIMIT,
     VERSION,
+    Action,
     Actions,
     Books,
     CashMoves,
@@ -37,6 +38,7 @@ from brokers.wire import (
     Refusal,
     encode,
 )
+from market.corporate_actions import ActionKind, CorporateAction
 from market.errors import BadInput, OperatorError
 
 T = TypeVar("T")
@@ -154,7 +156,7 @@ class BrokerServer:
         return _answer(Done())
 
     async def _actions(self, request: web.Request) -> web.StreamResponse:
-        wanted = (await _body(request, Actions)).actions
+        wanted = [_action(said) for said in (await _body(request, Actions)).actions]
         for action in wanted:
             if not self.paper.knows(action) and self.paper.has_traded_since(action.ex_date):
                 # Shares bought on the new basis cannot be told from those on the old one any more.
@@ -253,6 +255,13 @@ async def _body(request: web.Request, kind: type[T]) -> T:
         return msgspec.json.decode(await request.read(), type=kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # also: not UTF-8, nested without end
         raise BadInput(f"body: {error}") from error
+
+
+def _action(said: Action) -> CorporateAction:
+    """Return the action that was said. Raises BadInput for what is none."""
+    if said.kind not in list(ActionKind) or said.numerator <= 0 or said.denominator <= 0:
+        raise BadInput(f"{said.symbol}: {said.kind} {said.numerator}/{said.denominator}: not a split or bonus issue")
+    return CorporateAction(said.ex_date, said.symbol, ActionKind(said.kind), said.numerator, said.denominator)
 
 
 def _answer(payload: Any) -> web.Response:

@@ -4,8 +4,8 @@ An order is tried once. What is not a definite answer about this very order is U
 
 * no answer in time, a connection that broke, a status of 5xx, an answer that cannot be read: UNKNOWN;
 * a refusal that says that nothing was placed: REJECTED. One that does not say so is UNKNOWN, also with a status of 4xx;
-* a connection that was refused before it existed: NOT_SENT. Each order has a connection of its own, so no byte of it can
-  have left on an older one.
+* held back at the last moment, or a connection that was refused before it existed: NOT_SENT. Each order has a connection
+  of its own, so no byte of it can have left on an older one.
 
 Reads, cancels and errands (what the owner does at the broker) may be repeated. A stream that breaks is taken up again with
 back-off, where it stopped when the broker still knows; `on_state` hears of it, so that the books can be compared.
@@ -67,7 +67,9 @@ _ENDED: Final = {"cancelled": ReportKind.CANCELLED, "rejected": ReportKind.REJEC
 class RemotePaperBroker:
     """Implements `brokers.port.Broker`. `pace` is how many of the loop's seconds pass in one of the machine's.
 
-    `on_state(state, detail)` hears "connected", "lost" (of the stream) and "refused" (of an errand).
+    `on_state(state, detail)` hears "connected", "lost" (of the stream) and "refused" (of an errand). `hold(order)` is asked
+    right before each request, since an order may have waited for those before it while the process hung: it returns why
+    the order may not leave any more, or an empty text.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class RemotePaperBroker:
         pace: float = 1.0,
         seconds: float = 10.0,
         on_state: Callable[[str, str], None] = lambda state, detail: None,
+        hold: Callable[[ApprovedOrder], str] = lambda order: "",
     ) -> None:
         self.address = address
         self.on_state = on_state
+        self._hold = hold
         self.epoch = ""
         self.sequence = 0
         self._base, self._socket = split_address(address)
@@ -211,6 +215,9 @@ class RemotePaperBroker:
 
     async def _send(self, order: ApprovedOrder) -> tuple[ReportKind, str, str]:
         """Send an order, once, and return what is known of it: kind of report, detail, the broker's order id."""
+        held = self._hold(order)
+        if held:
+            return ReportKind.NOT_SENT, held, ""
         body = encode(OrderRequest(order.tag, order.symbol, order.side, order.quantity, order.limit))
         try:
             status, raw = await self._ask("POST", "/v1/orders", body)

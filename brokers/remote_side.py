@@ -10,7 +10,7 @@ from __future__ import annotations
 from brokers.account import Correction
 from brokers.paper_side import NoPaperSide
 from brokers.remote_paper import RemotePaperBroker
-from brokers.wire import Actions, CashMove, CashMoves
+from brokers.wire import Action, Actions, CashMove, CashMoves
 from market.corporate_actions import CorporateAction
 from market.money import Paise
 
@@ -23,7 +23,8 @@ class RemoteSide(NoPaperSide):
 
     def apply_action(self, action: CorporateAction) -> Correction | None:
         """Credit the shares of a split or a bonus issue, unless the process has done so itself."""
-        self._broker.errand("/v1/actions", Actions((action,)))
+        said = Action(action.ex_date, action.symbol, action.kind.value, action.numerator, action.denominator)
+        self._broker.errand("/v1/actions", Actions((said,)))
         return None
 
     def move_cash(self, *, amount: Paise, sequence: int, cause: str) -> None:

@@ -21,7 +21,6 @@ from typing import Final
 import msgspec
 
 from brokers.port import Funds, OrderReport, OrderSnapshot, Position, Trade
-from market.corporate_actions import CorporateAction
 from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
@@ -80,10 +79,20 @@ class CashMoves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     moves: tuple[CashMove, ...]
 
 
+class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A split or bonus issue, as `market.corporate_actions` has it (not imported: a small client needs no tables)."""
+
+    ex_date: date
+    symbol: str
+    kind: str
+    numerator: int
+    denominator: int
+
+
 class Actions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Corporate actions, in the order of their ex dates."""
 
-    actions: tuple[CorporateAction, ...]
+    actions: tuple[Action, ...]
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from daemon.book_changes import NO_ACTIONS
 from daemon.clock import IST, Clock, ist
 from daemon.control import Control, may_stop
 from daemon.effects import Alert
+from daemon.heartbeat import SECONDS, Heartbeat
 from daemon.inference import StrategyHost
 from daemon.journal import Journal
 from daemon.latch import Latch
@@ -50,6 +51,7 @@ from market.calendar import Calendar
 from market.corporate_actions import ActionTable
 from market.errors import BadInput
 from market.feed import FeedClient
+from risk.approval import ApprovedOrder
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
@@ -110,6 +112,7 @@ class _Running:
         log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
+        self.heartbeat = Heartbeat(service.paths.heartbeat)
         self._publishes = False
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
@@ -139,7 +142,12 @@ class _Running:
     def _make_broker(self, charges: DeliveryCharges) -> tuple[Broker, PaperSide]:
         service = self.service
         if service.broker:
-            remote = RemotePaperBroker(service.broker, pace=self.clock.pace, on_state=self._on_broker_state)
+            remote = RemotePaperBroker(
+                service.broker,
+                pace=self.clock.pace,
+                on_state=self._on_broker_state,
+                hold=self._held_back,
+            )
             return remote, RemoteSide(remote)
         paper = PaperBroker(
             symbols=service.settings.symbols,
@@ -151,6 +159,9 @@ class _Running:
             schedule=self.clock.loop.call_later,
         )
         return paper, paper
+
+    def _held_back(self, order: ApprovedOrder) -> str:
+        return self.core.edges.held_back(order)
 
     # ---- start -------------------------------------------------------------------------------------------------------
 
@@ -181,6 +192,7 @@ class _Running:
                 models.start()
             feed = core.edges.spawn("feed", self._feed())
             core.edges.spawn("watchdog", self._watch())
+            core.edges.spawn("heartbeat", self._beat())
             if service.exit_when_feed_ends:
                 feed.add_done_callback(lambda _: self._feed_ended())
             await self.stopping.wait()
@@ -285,6 +297,15 @@ class _Running:
                 notify("WATCHDOG=1")
             await asyncio.sleep(period)
 
+    async def _beat(self) -> None:
+        state = self.core.state
+        while True:
+            if self.core.bus.failed is None:
+                # A dispatch that has stopped carries nothing out any more, although the loop turns.
+                session = state.session.isoformat() if state.session_open and state.session is not None else ""
+                self.heartbeat.beat(session=session, open_orders=len(state.live))
+            await asyncio.sleep(SECONDS * self.clock.pace)
+
     def _check_model(self) -> None:
         if self.service.load_active is not None:
             self._load_model(only_if_new=True)
@@ -334,6 +355,8 @@ class _Running:
             self.log.record(record, envelope)
         await asyncio.to_thread(core.journal.close)
         await core.edges.close()
+        if core.bus.failed is None:
+            self.heartbeat.stopped()
         await control.close()
         if self.plane is not None:
             self.plane.close()

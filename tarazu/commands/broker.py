@@ -12,6 +12,7 @@ from tarazu.commands.operate import Root
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(broker)
+    app.command()(guardian)
 
 
 def broker(
@@ -41,3 +42,23 @@ def broker(
         latency_seconds=latency, lost_answer_fraction=lose_answers, lost_request_fraction=lose_requests, seed=seed
     )
     run_broker(root=root, feed_url=feed_url, port=port, faults=faults, quiet=quiet)
+
+
+def guardian(
+    address: str = typer.Option(
+        "",
+        "--broker",
+        help="The broker process (http://127.0.0.1:PORT or unix:PATH); without it only the latch is engaged.",
+    ),
+    limit: float = typer.Option(30.0, "--limit", min=2.0, help="Seconds without a heartbeat before it acts."),
+    root: Path = Root,
+) -> None:
+    """Withdraw open orders at the broker when the daemon dies or hangs in a session, in a process of its own.
+
+    Example: tarazu guardian --broker http://127.0.0.1:8720 --limit 30
+    """
+    from tarazu.commands.operate import need_root
+    from tarazu.guardian import run_guardian
+
+    need_root(root)
+    run_guardian(root=root, broker=address, limit=limit)

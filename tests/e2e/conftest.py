@@ -100,6 +100,13 @@ class Deployment:
         assert line.startswith("broker http://"), line + process.stderr.read()
         return process, line.split()[1]
 
+    def guardian(self, address: str, *, limit: float) -> subprocess.Popen[str]:
+        """Start the guardian; return it when it watches."""
+        process = self.spawn("guardian", "--root", str(self.root), "--broker", address, "--limit", str(limit))
+        line = process.stderr.readline()
+        assert '"guardian.started"' in line, line
+        return process
+
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `tarazu` with arguments."""
         process = subprocess.Popen(

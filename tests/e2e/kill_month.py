@@ -26,6 +26,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -129,14 +130,15 @@ class Month:
     def end(self, name: str, number: int = signal.SIGTERM) -> None:
         process = self.alive.pop(name)
         process.send_signal(number)
-        code = process.wait(timeout=60)
+        process.communicate(timeout=60)
+        code = process.returncode
         if code not in (0, -number):
             raise Violated(f"{name} ended with {code}: {(self.folder / f'{name}.err').read_text()[-2000:]}")
 
     def close(self) -> None:
         for process in self.alive.values():
             process.kill()
-            process.wait()
+            process.communicate()
         self.alive.clear()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
@@ -189,7 +191,8 @@ class Month:
                 shutil.copy(path, copy / path.name)
         if not (copy / "journal.sqlite").exists():
             return
-        found = sqlite3.connect(copy / "journal.sqlite").execute("PRAGMA integrity_check").fetchone()[0]
+        with closing(sqlite3.connect(copy / "journal.sqlite")) as connection:
+            (found,) = connection.execute("PRAGMA integrity_check").fetchone()
         if found != "ok":
             raise Violated(f"integrity_check: {found}")
         intended = {}
