@@ -307,6 +307,22 @@ class House:
             await broker.close()
 
 
+async def test_a_unix_socket_serves_as_well(tmp_path):
+    async with House() as house:
+        path = tmp_path / "b.sock"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        await web.SockSite(house.server._runner, listener).start()
+        house.address = f"unix:{path}"
+        async with house.client() as (broker, reports, _):
+            broker.submit([order()])
+            await until(lambda: reports)
+            assert reports[0].kind is K.ACKNOWLEDGED
+        path.unlink()
+        with pytest.raises(DependencyFailed):
+            await RemotePaperBroker(house.address).open()
+
+
 async def test_a_repeated_tag_is_answered_told_of_and_not_placed():
     async with House() as house, house.client() as (broker, reports, _):
         broker.submit([order()])

@@ -2,10 +2,10 @@
 
     python -m tests.e2e.kill_month --kills 200 --seed 1
 
-Real processes (feed, broker, daemon), real SQLite files, real sockets. Each day has a morning (09:14 to 10:30) and an
-evening (15:20 to 15:50), played faster than life; what lies between is not played. The daemon is killed with SIGKILL at
-random moments, most of them right after something happened; at times cash moves as it dies, the broker is killed as well,
-or an answer of the broker is lost. After each kill
+Real processes (feed, broker, daemon), real SQLite files, real sockets. Each day has a morning (09:14 to 10:04, the whole of
+a plan's life) and an evening (15:28 to 15:48, the close), played faster than life; what lies between is not played. The
+daemon is killed with SIGKILL at random moments, most of them right after something happened; at times cash moves as it
+dies, the broker is killed as well, or an answer of the broker is lost. After each kill
 
 * the journal as the kill left it: `PRAGMA integrity_check`, the chain, and a record of every order that the broker has;
 * after the restart and its reconciliation: the fold of the journal against the broker's books, shares and cash to the paisa.
@@ -41,7 +41,7 @@ from tarazu.deployment import Deployment
 from tests.e2e.kill_market import Market, make_market
 
 REPO = Path(__file__).resolve().parent.parent.parent
-MORNING, EVENING = ("09:14", 76), ("15:20", 30)
+MORNING, EVENING = ("09:14", 50), ("15:28", 20)
 # What a kill may follow at once, and how often each kind of moment is chosen.
 TRADING = ("decision.made", "orders.intended", "orders.reported", "orders.cancel_requested", "plan.closed")
 MOMENTS, CHANCES = ("trading", "cash", "start", "any time"), (0.55, 0.15, 0.15, 0.15)
@@ -344,7 +344,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--sessions", type=int, default=21)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--speed", type=float, default=200.0)
+    parser.add_argument("--speed", type=float, default=100.0)
     parser.add_argument("--quiet", action="store_true")
     wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tarazu-kill-month-"))
