@@ -207,13 +207,11 @@ class PaperBroker:
 
     async def orders(self) -> Read[tuple[OrderSnapshot, ...]]:
         """Today's order book."""
-        if self._unreadable:
-            return Unknown(self._unreadable)
-        return Known(tuple([_snapshot(order) for order in self._book.values()]))
+        return Unknown(self._unreadable) if self._unreadable else Known(self.order_book())
 
     async def trades(self) -> Read[tuple[Trade, ...]]:
         """Today's trades."""
-        return Unknown(self._unreadable) if self._unreadable else Known(tuple(self._trades))
+        return Unknown(self._unreadable) if self._unreadable else Known(self.trade_book())
 
     async def positions(self) -> Read[tuple[Position, ...]]:
         """Holdings and today's purchases."""
@@ -221,11 +219,30 @@ class PaperBroker:
 
     async def funds(self) -> Read[Funds]:
         """Cash, and what may be spent net of open purchases."""
-        if self._unreadable:
-            return Unknown(self._unreadable)
-        return Known(Funds(self.account.cash, Paise(self.account.available - self._blocked)))
+        return Unknown(self._unreadable) if self._unreadable else Known(self.balance())
 
-    # ---- what a broker process says of itself ------------------------------------------------------------------------
+    # ---- its own books -----------------------------------------------------------------------------------------------
+
+    def order_book(self) -> tuple[OrderSnapshot, ...]:
+        """Return today's orders."""
+        return tuple([_snapshot(order) for order in self._book.values()])
+
+    def placed_at(self, tag: str) -> int:
+        """Return when an order of today's book came, in nanoseconds since 1970-01-01 UTC."""
+        return self._book[tag].at_ns
+
+    def trade_book(self) -> tuple[Trade, ...]:
+        """Return today's trades."""
+        return tuple(self._trades)
+
+    def balance(self) -> Funds:
+        """Return cash, and what may be spent net of open purchases."""
+        return Funds(self.account.cash, Paise(self.account.available - self._blocked))
+
+    def heard_by(self, sink: Sink | None) -> Sink | None:
+        """Send reports to another sink; return the one before."""
+        before, self._sink = self._sink, sink
+        return before
 
     @property
     def session(self) -> date | None:

@@ -101,6 +101,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if self._turns % _POLL_EVERY == 0 or not ready:
             # Signals and sockets; with no timer left, only the outside world can continue this run.
             loop._process_events(loop._selector.select(0 if ready or loop._stopping else None))
+        self._run_ready(ready)
+
+    def _run_ready(self, ready: deque[Any]) -> None:
+        """Run what is ready by now, in order; what becomes ready meanwhile waits for the next turn."""
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:

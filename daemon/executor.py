@@ -65,6 +65,7 @@ class Executor:
         self.settings = settings
         self._decider = decider
         self.maker = OrderMaker(state, gate, settings, calendar, decider)
+        self.held_back = False  # a phase waits for the books to be compared
 
     def wire(self, bus: Bus) -> None:
         """Register the handlers."""
@@ -121,6 +122,10 @@ class Executor:
         return [DropTimer(message.plan_id), *self._start(run, Phase.SELLS, envelope)]
 
     def _start(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
+        if not self.state.reconciled_clean:
+            # Fills that a reconciliation has just found do not show yet that nothing else is different.
+            self.held_back = True
+            return []
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
         moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
         if moves:
@@ -314,6 +319,7 @@ class Executor:
         """Go on with plans that a restart interrupted, once the books are reconciled."""
         outputs: list[Output] = []
         state = self.state
+        self.held_back = False
         for run in list(state.runs.values()):
             if run.closed:
                 continue

@@ -64,8 +64,8 @@ class Operator:
         return verb(message, envelope)
 
     def on_reconciled(self, message: Reconciled, envelope: Envelope) -> list[Output] | None:
-        """Go on with interrupted plans after the first clean comparison of this process."""
-        if not message.clean or self._resumed_plans:
+        """Go on with interrupted plans after the first clean comparison of this process, and with what waited for one."""
+        if not message.clean or (self._resumed_plans and not self.executor.held_back):
             return None
         self._resumed_plans = True
         return self.executor.resume(envelope)

@@ -27,7 +27,7 @@ from daemon.messages import BarsRejected, HistoryLoaded, Lane, ModelLoaded, Oper
 from daemon.sessions import SessionDriver
 from daemon.settings import DaemonSettings
 from market.bar import BarBatch
-from market.calendar import Calendar
+from market.calendar import Calendar, Session
 from market.corporate_actions import ActionTable
 from market.errors import BadInput, OperatorError
 from risk.limits import RiskLimits
@@ -134,12 +134,23 @@ class Process:
             calendar=core.calendar,
             agenda=state.agenda,
             bus=core.bus,
-            on_open=self.books.open_session,
+            on_open=self._open_session,
             on_close=lambda session: self.side.end_session(),
             opened=state.session if state.session_open else None,
         )
         core.bus.start()
         self.driver.start()
+
+    def _open_session(self, session: Session) -> None:
+        """Before a session begins, learn the closes of those that passed while nobody was here, and what is due overnight."""
+        history = self._missing_history(session.day)
+        if history is None:
+            self.books.open_session(session)
+            return
+        before, after = self.books.at_start(history)
+        for message in (*before, history, *after):
+            self.core.bus.post(Lane.TIMER, message)
+        self.side.start_session(session.day)
 
     def _obey_latch(self) -> None:
         """A stop that was engaged before this start is on record from its first moment."""

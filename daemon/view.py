@@ -191,6 +191,8 @@ class MarketView:
             return False
         self.last_end_ns = batch.end_ns
         self._prices = None
+        if batch.session == self.closed_to and self._rows:
+            self._amend(batch)
         if batch.symbols == self.symbols:
             self.last = list(batch.close)
             self.last_session = [batch.session] * len(self.symbols)
@@ -201,6 +203,14 @@ class MarketView:
                 self.last[i] = close
                 self.last_session[i] = batch.session
         return True
+
+    def _amend(self, batch: BarBatch) -> None:
+        """Take over closes that came after their session was summed up: the next decision must not rest on older prices."""
+        self._closes = self._closes.copy()  # what was handed out stays as it was
+        for symbol, close in zip(batch.symbols, batch.close, strict=True):
+            i = self.index.get(symbol)
+            if i is not None:
+                self._closes[self._rows - 1, i] = close
 
     def apply_action(self, symbol: str, factor: float) -> None:
         """Put a symbol's prices on the basis after a split or a bonus issue: no return is made or lost by it."""
