@@ -30,7 +30,7 @@ from daemon.edges import Outside
 from daemon.inference import StrategyHost
 from daemon.journal import Chain, Journal
 from daemon.messages import Lane, SessionOpened, SlotDue
-from daemon.settings import DaemonSettings, ExecutionSettings
+from daemon.settings import ONLY_IF_NEEDED, DaemonSettings, ExecutionSettings
 from market.bar import BarBatch
 from market.calendar import Calendar
 from market.feed import FeedClient
@@ -275,6 +275,7 @@ def _core(clock: Clock, broker: HttpBroker, count: int, cash: Paise, folder: Pat
         instruments=tuple(Instrument(symbol) for symbol in SYMBOLS),
         opening_cash=cash,
         execution=ExecutionSettings(band=0.0),
+        reconcile=ONLY_IF_NEEDED,  # a decision on each bar, not on a schedule before which the books are compared
     )
     core = build_core(
         settings=settings,

@@ -327,13 +327,33 @@ class Account:
                     lots.pop(0)
             holding.settled -= left
 
-    def correct(self, *, delta: int, cause: str, symbol: str = "") -> Correction:
-        """Change cash (no symbol; paise) or a position (delivered shares, at no cost), for a stated cause."""
+    def knows_trade(self, trade_id: str) -> bool:
+        """Return whether this trade is booked, today or in the session before."""
+        return any(trade_id in day.trade_ids for day in self._days)
+
+    def copy(self) -> Account:
+        """Return an account that is the same and shares nothing with this one: to see what a trade would do."""
+        state = msgspec.json.decode(msgspec.json.encode(self.to_state()), type=AccountState)
+        return Account.from_state(state, self._table)
+
+    def correct(self, *, delta: int, cause: str, symbol: str = "", price: Paise = ZERO) -> Correction:
+        """Change cash (no symbol; paise) or a position (delivered shares), for a stated cause.
+
+        Shares that are added are taken to have cost `price` each. Shares that vanish take their part of the cost with them,
+        as a realised loss, so that what is kept costs on average what it did.
+        """
         if not cause:
             raise BadInput("account: a correction needs a cause")
         if symbol:
             holding = self._holdings.setdefault(symbol, Holding())
-            self.quantities[symbol] = self.quantities.get(symbol, 0) + delta
+            held = self.quantities.get(symbol, 0)
+            self.quantities[symbol] = held + delta
+            if delta < 0 < held + delta:
+                kept = (2 * holding.cost * (held + delta) + held) // (2 * held)
+                self.realised = Paise(self.realised + kept - holding.cost)
+                holding.cost = kept
+            elif delta > 0 and held >= 0:
+                holding.cost += delta * price
             # Shares that vanish are taken from the delivered first, then from those on their way.
             holding.settled += delta
             while holding.settled < 0 and holding.lots:

@@ -15,7 +15,8 @@ from typing import Final
 
 import msgspec
 
-from brokers.port import OrderReport, ReportKind
+from brokers.port import Capabilities, OrderReport, ReportKind
+from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
 
@@ -36,6 +37,8 @@ class OrderState(StrEnum):
 
 
 _S = OrderState
+
+TAG_LENGTH: Final = 20
 
 TERMINAL: Final = frozenset({_S.FILLED, _S.CANCELLED, _S.REJECTED, _S.EXPIRED})
 
@@ -229,10 +232,20 @@ class Order:
         return OrderState.SENT if self._sent else OrderState.INTENDED
 
 
+def check_tags(name: str, capabilities: Capabilities) -> None:
+    """Raise BadInput for a broker that would cut our tags: an order could not be found under what is left of one."""
+    longest = capabilities.tag_max_length
+    takes_tags = longest > 0 or capabilities.lookup_by_tag
+    if takes_tags and longest < TAG_LENGTH:
+        raise BadInput(
+            f"broker {name}: it keeps tags of {longest} characters, ours have {TAG_LENGTH}; it cannot be used"
+        )
+
+
 def order_tag(decision_id: str, symbol: str, side: Side, attempt: int) -> str:
     """Return the order's tag: 20 characters of [0-9a-f], the same for the same arguments on any machine.
 
     A crash and restart computes the same tag and finds its own order. 80 bits: with a million orders the chance of two
     with one tag is below 1e-12.
     """
-    return blake2b(f"{decision_id}|{symbol}|{side}|{attempt}".encode(), digest_size=10).hexdigest()
+    return blake2b(f"{decision_id}|{symbol}|{side}|{attempt}".encode(), digest_size=TAG_LENGTH // 2).hexdigest()

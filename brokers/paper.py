@@ -227,10 +227,6 @@ class PaperBroker:
         """Return today's orders."""
         return tuple([_snapshot(order) for order in self._book.values()])
 
-    def placed_at(self, tag: str) -> int:
-        """Return when an order of today's book came, in nanoseconds since 1970-01-01 UTC."""
-        return self._book[tag].at_ns
-
     def trade_book(self) -> tuple[Trade, ...]:
         """Return today's trades."""
         return tuple(self._trades)
@@ -369,6 +365,47 @@ class PaperBroker:
         self._cash_sequence = sequence
         self._commit([])
 
+    def last_price(self, symbol: str) -> float | None:
+        """Return the last price of a symbol that the market has seen, in rupees."""
+        return self._market.last.get(symbol)
+
+    def trade_by_hand(self, symbol: str, side: Side, quantity: int, price: Paise) -> str:
+        """Let the owner trade in the broker's own app, at a price: no tag of ours, and no report. Returns the trade's id.
+
+        Raises BadInput when the shares or the cash are not there.
+        """
+        order = self._by_hand(symbol, side, quantity, price)
+        free = self.account.quantity(symbol) - self._selling.get(symbol, 0)
+        if side is Side.SELL and quantity > free:
+            raise BadInput(f"paper broker: {quantity} shares to sell by hand, {free} owned and free")
+        if side is Side.BUY and quantity * price * 102 // 100 > self.account.available - self._blocked:
+            raise BadInput(f"paper broker: {quantity} shares at {price} paise by hand, {self.balance().available} free")
+        self._book[order.key] = order
+        self._rest(order)
+        self._fill(order, quantity, price, order.at_ns, [])
+        self._commit([])
+        return self._trades[-1].trade_id
+
+    def order_by_hand(self, symbol: str, side: Side, quantity: int, limit: Paise) -> str:
+        """Let the owner leave an order in the book; the market fills it like any other. Returns the broker's id."""
+        order = self._by_hand(symbol, side, quantity, limit)
+        self._book[order.key] = order
+        refusal = self._refusal(order)
+        if refusal:
+            raise BadInput(f"paper broker: {refusal}")
+        self._rest(order)
+        self._commit([])
+        return order.broker_order_id
+
+    def withdraw_by_hand(self, broker_order_id: str) -> None:
+        """Let the owner cancel an order that was given by hand."""
+        self._end(self._resting[broker_order_id], "cancelled", "cancelled by hand")
+        self._commit([])
+
+    def _by_hand(self, symbol: str, side: Side, quantity: int, limit: Paise) -> PaperOrder:
+        self._order_count += 1
+        return PaperOrder("", f"H{self._prefix}{self._order_count:06d}", symbol, side, quantity, limit, self._now_ns())
+
     def fail_reads(self, reason: str) -> None:
         """Answer every read with Unknown(reason) from now on; an empty reason ends it. For tests."""
         self._unreadable = reason
@@ -385,11 +422,7 @@ class PaperBroker:
             order.status, order.detail = "rejected", refusal
             self._tell(reports, self._status_report(order, at_ns, refusal))
             return
-        if side is Side.BUY:
-            self._blocked += order.blocked
-        else:
-            self._selling[symbol] = self._selling.get(symbol, 0) + quantity
-        self._resting[tag] = order
+        self._rest(order)
         if self._market.opens:
             self._match_open(order, at_ns, reports)
         if not order.filled:
@@ -398,6 +431,13 @@ class PaperBroker:
                 tag, symbol, side, ReportKind.ACKNOWLEDGED, order.broker_order_id, "", 0, Paise(0), at_ns
             )
             self._tell(reports, acknowledged)
+
+    def _rest(self, order: PaperOrder) -> None:
+        if order.side is Side.BUY:
+            self._blocked += order.blocked
+        else:
+            self._selling[order.symbol] = self._selling.get(order.symbol, 0) + order.quantity
+        self._resting[order.key] = order
 
     def _refusal(self, order: PaperOrder) -> str:
         """Return why an order cannot be taken, or "". Sets what a purchase blocks."""
@@ -477,14 +517,14 @@ class PaperBroker:
             self._selling[symbol] -= quantity
         if not remaining:
             order.status = "complete"
-            del self._resting[tag]
+            del self._resting[order.key]
         report = OrderReport(tag, symbol, side, _FILL, order.broker_order_id, trade_id, quantity, price, at_ns)
         self._tell(reports, report)
         return quantity
 
     def _end(self, order: PaperOrder, status: str, detail: str) -> None:
         order.status, order.detail = status, detail
-        del self._resting[order.tag]
+        del self._resting[order.key]
         if order.side is Side.BUY:
             self._blocked -= order.blocked
             order.blocked = 0
@@ -498,8 +538,8 @@ class PaperBroker:
         return OrderReport(order.tag, order.symbol, order.side, kind, order.broker_order_id, at_ns=at_ns, detail=detail)
 
     def _tell(self, reports: list[OrderReport], report: OrderReport) -> None:
-        """Add a report, unless the answers to this order are lost: then only reads show the truth."""
-        if not self._silenced or report.tag not in self._silenced:
+        """Add a report, unless the answers to this order are lost (then only reads show the truth) or it is not ours."""
+        if report.tag and (not self._silenced or report.tag not in self._silenced):
             reports.append(report)
 
     def _commit(self, reports: list[OrderReport]) -> None:
@@ -547,8 +587,8 @@ class PaperBroker:
     def _restore(self, state: PaperState) -> None:
         self.account = Account.from_state(state.account, self._charges)
         self._is_open = state.is_open
-        self._book = {order.tag: order for order in state.orders}
-        self._resting = {order.tag: order for order in state.orders if order.status == "open"}
+        self._book = {order.key: order for order in state.orders}
+        self._resting = {order.key: order for order in state.orders if order.status == "open"}
         self._trades = state.trades
         self._order_count, self._trade_count = state.order_count, state.trade_count
         self._market = state.market
@@ -578,4 +618,5 @@ def _snapshot(order: PaperOrder) -> OrderSnapshot:
         order.filled,
         order.limit,
         _LISTED.get(order.status, order.status),
+        order.at_ns,
     )

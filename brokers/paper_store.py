@@ -41,6 +41,11 @@ class PaperOrder(msgspec.Struct, gc=False):
     blocked: int = 0
     detail: str = ""
 
+    @property
+    def key(self) -> str:
+        """Return what the book finds it by: our tag, or the broker's id for an order that its owner gave by hand."""
+        return self.tag or self.broker_order_id
+
 
 class PaperState(msgspec.Struct):
     """Everything the paper broker is between two messages."""

@@ -74,6 +74,7 @@ class OrderSnapshot(msgspec.Struct, frozen=True, gc=False):
     filled: int
     limit: Paise
     status: str  # open, complete, cancelled, rejected; anything else counts as open
+    at_ns: int = 0  # when the broker took it; 0 when it does not say
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -111,7 +112,14 @@ class Funds(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a broker can do; chooses the strategy for unknown orders."""
+    """What a broker can do; chooses the strategy for unknown orders (docs/decisions/0006-reconciling.md).
+
+    `lookup_by_tag`: orders and trades in its books carry our tag. Without, they are known by the broker's id alone, and an
+    order whose answer was lost can be explained, never found. `tag_max_length`: the longest tag it keeps (0: it takes
+    none); one that would cut ours is refused at start-up. `order_updates`: it tells of fills and ends by itself; without,
+    its order book is read every few seconds while orders are open. `rejects_duplicate_tag`: an unknown order could be sent
+    again without harm. Nothing does so: the next rebalance makes good what was missed, and no broker's promise is tested.
+    """
 
     lookup_by_tag: bool
     rejects_duplicate_tag: bool

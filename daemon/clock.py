@@ -35,7 +35,9 @@ class Clock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ns: int) -> None:
         self.loop = loop
-        self.epoch_ns = epoch_ns
+        # In whole microseconds, as what is read: instants of different processes are then never a fraction of one apart,
+        # which a timer could not wait for.
+        self.epoch_ns = epoch_ns - epoch_ns % 1000
 
     @classmethod
     def wall(cls, loop: asyncio.AbstractEventLoop) -> Clock:

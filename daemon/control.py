@@ -26,7 +26,9 @@ BODY_LIMIT: Final = 4096
 ANSWER_SECONDS: Final = 5.0
 _STOPPING: Final = ("halt", "cancel")
 _CASH: Final = ("cash/deposit", "cash/withdraw")
-_VERBS: Final = ("halt", "cancel", "approve", "resume/prepare", "resume/confirm", "reconcile", "reload", *_CASH)
+_ACCEPT: Final = "reconcile/accept"
+_RECONCILE: Final = ("reconcile", _ACCEPT)
+_VERBS: Final = ("halt", "cancel", "approve", "resume/prepare", "resume/confirm", *_RECONCILE, "reload", *_CASH)
 _json: Final = msgspec.json.encode
 
 
@@ -153,7 +155,7 @@ class Control:
         except TimeoutError:
             self.core.edges.outside.replies.pop(token, None)
             reason = self.core.bus.failed or "the dispatch did not answer in time"
-            if amount:
+            if amount or verb == _ACCEPT:
                 reason += "; it may still be booked: look at the status before you repeat it"
             return _respond(503, {"error": reason})
         return _respond(status, payload)

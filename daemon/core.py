@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brokers.charges import DeliveryCharges
+from brokers.orders import check_tags
 from brokers.paper_side import PaperSide
 from daemon.agenda import Agenda
 from daemon.alarms import Alarms
@@ -32,6 +33,7 @@ from daemon.messages import (
     Lane,
     OperatorCommand,
 )
+from daemon.moments import Moments
 from daemon.operator import Operator
 from daemon.reconciler import Reconciler
 from daemon.settings import DaemonSettings
@@ -92,7 +94,9 @@ def build_core(
     charges: DeliveryCharges,
     outside: Outside,
 ) -> Core:
-    """Wire a daemon around its edges; nothing runs yet."""
+    """Wire a daemon around its edges; nothing runs yet. Raises BadInput for a broker that would cut our tags."""
+    capabilities = outside.broker.capabilities
+    check_tags(outside.broker.name, capabilities)
     gate = Gate(limits)
     state = State(
         symbols=settings.symbols,
@@ -104,13 +108,15 @@ def build_core(
     executor = Executor(state, gate, settings, calendar, decider)
     edges = Edges(clock, outside, state, gate, executor.maker)
     bus = Bus(journal, clock, edges.run)
-    operator = Operator(state, executor)
+    reconciler = Reconciler(state, capabilities)
+    operator = Operator(state, executor, reconciler)
     state.wire(bus)
     BreakerKeeper(state, limits).wire(bus)
     decider.wire(bus)
     executor.wire(bus)
     Exits(state, gate, settings, decider, executor).wire(bus)
-    Reconciler(state).wire(bus)
+    reconciler.wire(bus)
+    Moments(state, settings.reconciling, capabilities).wire(bus)
     operator.wire(bus)
     Alarms(state, limits).wire(bus)
     bus.handle(ComponentFailed, _on_component_failed)

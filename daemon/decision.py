@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from math import isfinite
+from typing import Final
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from brokers.sizing import EXPECTED_COSTS
 from daemon.agenda import decision_id
 from daemon.alarms import warning
 from daemon.bus import Bus, Envelope, Output
-from daemon.effects import AskStrategy, DropTimer, SetTimer
-from daemon.messages import Decided, Move, Outcome, Reconciled, SlotDue, TargetProposed
+from daemon.effects import AskStrategy, DropTimer, ReadAccount, SetTimer
+from daemon.messages import Decided, Halted, Move, Outcome, Reconciled, SlotDue, TargetProposed
 from daemon.settings import DaemonSettings
 from daemon.state import State
 from market.calendar import Calendar
@@ -28,6 +29,9 @@ from risk.gate import Book, Gate, Refusal, TargetApproval
 from risk.margins import Margin, at_most, position_margins
 from risk.reasons import Reason
 from strategies.protocol import StrategyContext
+
+# A comparison so long ago still counts as one before planning.
+FRESH_NS: Final = 30 * 10**9
 
 
 class Decider:
@@ -47,6 +51,7 @@ class Decider:
         bus.handle(SlotDue, self.on_slot)
         bus.handle(TargetProposed, self.on_target)
         bus.handle(Reconciled, self.on_reconciled)
+        bus.handle(Halted, self.on_halted)
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
@@ -58,7 +63,7 @@ class Decider:
         if self._must_wait(message, envelope):
             self._waiting[message.slot] = message
             over = state.agenda.slot(message.slot).closes_ns(message.session) + 1_000_000
-            return [SetTimer(f"slot:{message.slot}", over, message)]
+            return [SetTimer(f"slot:{message.slot}", over, message), *self._look()]
         refusal = self._cannot_trade(message, envelope)
         if refusal is not None:
             return [self._decided(message.session, message.slot, Outcome.SKIPPED, reasons=(refusal,))]
@@ -71,15 +76,31 @@ class Decider:
         """Return whether the books are all that is missing: inside the slot's window they may still be compared."""
         state = self.state
         return (
-            not state.reconciled_clean
+            not (state.reconciled_clean and self._fresh(envelope))
             and not state.halts
             and state.session == message.session
             and envelope.at_ns <= state.agenda.slot(message.slot).closes_ns(message.session)
         )
 
+    def _fresh(self, envelope: Envelope) -> bool:
+        """Return whether the last clean comparison may serve the plan that is to be made."""
+        if not self.settings.reconciling.before_planning or not self.state.session_open:
+            return True
+        return 0 <= envelope.at_ns - self.state.reconciled_ns <= FRESH_NS
+
+    def _look(self) -> list[Output]:
+        return [ReadAccount("planning")] if self.settings.reconciling.before_planning else []
+
+    def on_halted(self, _: Halted, __: Envelope) -> list[Output] | None:
+        """What waits for the books need not wait under a halt: its slot is decided (skipped) with that reason."""
+        return self._due_again()
+
     def on_reconciled(self, message: Reconciled, _: Envelope) -> list[Output] | None:
         """Ask again for slots that waited for the books: a restart inside the window still does the day's rebalance."""
-        if not self._waiting or not message.clean:
+        return self._due_again() if message.clean else None
+
+    def _due_again(self) -> list[Output] | None:
+        if not self._waiting:
             return None
         waiting, self._waiting = self._waiting, {}
         return [output for slot, due in waiting.items() for output in (DropTimer(f"slot:{slot}"), due)]
@@ -89,7 +110,8 @@ class Decider:
         if state.session != message.session or not state.session_open:
             return "SESSION_CLOSED: the session is not open"
         if envelope.at_ns > state.agenda.slot(message.slot).closes_ns(message.session):
-            return "SESSION_WINDOW_PASSED: the slot's window is over"
+            waited = "; the books could not be compared in it" if message.slot in self._waiting else ""
+            return f"SESSION_WINDOW_PASSED: the slot's window is over{waited}"
         if state.halts:
             return "STATE_HALTED: " + "; ".join(f"{cause} {detail}" for cause, detail in sorted(state.halts.items()))
         if not state.reconciled_clean:
@@ -153,7 +175,8 @@ class Decider:
     def book(self, envelope: Envelope) -> Book | None:
         """Return the portfolio as the gate sees it; None while the account's value is not known.
 
-        Symbols with an order on its way are not tradable, and are judged at the most shares that may be held of them.
+        Symbols with an order on its way are not tradable, and are judged at the most shares that may be held of them. Nor are
+        those with an open order that is not ours.
         """
         state = self.state
         quantities = state.account.quantities
@@ -162,6 +185,9 @@ class Decider:
         if equity is None or session is None:
             return None
         tradable = state.view.tradable(self._session_before(session), session)
+        blocked = state.evidence.blocked
+        if blocked:
+            tradable = tuple([free and s not in blocked for free, s in zip(tradable, state.symbols, strict=True)])
         held = tuple([quantities.get(symbol, 0) for symbol in state.symbols])
         high: tuple[int, ...] = ()
         traded: int = state.traded_today

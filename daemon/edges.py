@@ -7,12 +7,13 @@ as NOT_SENT, which is a fact and not a guess.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from brokers.orders import OrderState
-from brokers.port import Broker, Known, OrderReport, Read, ReportKind, Unknown
+from brokers.port import Broker, OrderReport, ReportKind
+from daemon.book_reader import BookReader
 from daemon.bus import Bus, Effect
 from daemon.clock import Clock, session_day
 from daemon.effects import (
@@ -29,14 +30,12 @@ from daemon.effects import (
     SetTimer,
 )
 from daemon.inference import StrategyHost
-from daemon.messages import AccountRead, ComponentFailed, Lane, ModelLoaded, OrderReports
+from daemon.messages import ComponentFailed, Lane, ModelLoaded, OrderReports
 from daemon.order_making import OrderMaker
 from daemon.pacing import Pacer
 from daemon.state import State
 from risk.approval import ApprovedOrder
 from risk.gate import Gate
-
-READ_SECONDS: Final = 20.0
 
 
 @dataclass(slots=True)
@@ -72,6 +71,14 @@ class Edges:
         self.gate = gate
         self.maker = maker
         self.pacer = Pacer(clock, gate.limits, self._send_now, self._sending_broke)
+        self.reader = BookReader(
+            outside.broker,
+            not_left=self._not_left,
+            sequence=lambda: self.bus.journal.seq,
+            post=lambda message: self.bus.post(Lane.BROKER, message),
+            spawn=self.spawn,
+            pace=clock.pace,
+        )
         self._bus: Bus | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +86,7 @@ class Edges:
             AskStrategy: self._ask,
             SendOrders: self._send,
             CancelOrders: self._cancel,
-            ReadAccount: self._read,
+            ReadAccount: self.reader.read,
             SetTimer: self._set_timer,
             DropTimer: self._drop_timer,
             Reply: self._reply,
@@ -170,6 +177,8 @@ class Edges:
         run = state.runs.get(order.plan_id)
         if run is None or run.closed:
             return "its plan is closed"
+        if order.symbol in state.evidence.blocked:
+            return "an order that is not ours is open in its symbol"
         if order.symbol in closed:
             return "the market is not in continuous trading"
         reason = self.gate.last_look(order, priced_not_before_ns=not_before)
@@ -225,41 +234,6 @@ class Edges:
         if withdrawn:
             self.on_reports(tuple([_not_sent(order, "cancelled before its turn") for order in withdrawn]))
         self.outside.broker.cancel(effect.tags)
-
-    def _read(self, effect: ReadAccount) -> None:
-        self.spawn("read-account", self._read_account(effect.purpose))
-
-    async def _read_account(self, purpose: str) -> None:
-        broker = self.outside.broker
-        unknown: list[str] = []
-        not_left = self._not_left()
-
-        async def ask(name: str, read: Callable[[], Awaitable[Read[Any]]]) -> Any:
-            try:
-                answer = await asyncio.wait_for(read(), READ_SECONDS * self.clock.pace)
-            except TimeoutError:
-                answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")
-            if isinstance(answer, Known):
-                return answer.value
-            unknown.append(f"{name}: {answer.reason}")
-            return None
-
-        orders = await ask("orders", broker.orders)
-        trades = await ask("trades", broker.trades)
-        positions = await ask("positions", broker.positions)
-        funds = await ask("funds", broker.funds)
-        if unknown:
-            message = AccountRead(purpose=purpose, unknown="; ".join(unknown))
-        else:
-            message = AccountRead(
-                purpose=purpose,
-                orders=orders,
-                trades=trades,
-                positions=positions,
-                funds=funds,
-                not_left=tuple(sorted(not_left | self._not_left())),
-            )
-        self.bus.post(Lane.BROKER, message)
 
     def _set_timer(self, effect: SetTimer) -> None:
         self._drop(effect.name)

@@ -35,9 +35,10 @@ class CancelOrders(Effect, frozen=True):
 
 
 class ReadAccount(Effect, frozen=True):
-    """Read the broker's books; the answer comes back as `AccountRead`."""
+    """Read the broker's books, or the order book and trades alone; the answer comes back as `AccountRead`."""
 
     purpose: str
+    orders_only: bool = False
 
 
 class RollBack(Effect, frozen=True):

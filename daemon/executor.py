@@ -176,7 +176,7 @@ class Executor:
     # ---- what comes back ---------------------------------------------------------------------------------------------
 
     def on_reports(self, message: OrderReports, envelope: Envelope) -> list[Output] | None:
-        """Go on when the phase's orders are all settled; look for evidence when one is unknown."""
+        """Go on when the phase's orders are all settled; tell of one that is unknown (`daemon.moments` looks for evidence)."""
         outputs: list[Output] = []
         if self.state.contradictions:
             detail = "; ".join(self.state.contradictions)
@@ -190,7 +190,6 @@ class Executor:
             plans[order.plan_id] = None
             if report.kind is ReportKind.UNKNOWN:
                 outputs.append(Alert("error", "order.unknown", f"{order.symbol} {order.tag}: {report.detail}"))
-                outputs.append(ReadAccount("unknown"))
         for plan_id in plans:
             run = self.state.runs.get(plan_id)
             if run is not None and not run.closed and self._settled(run):
@@ -311,7 +310,8 @@ class Executor:
             if not run.closed:
                 outputs.append(DropTimer(run.plan.decision_id))
                 outputs += self._close(run, "the session ended")
-        if self.state.open_orders():
+        if self.state.open_orders() or self.settings.reconciling.after_execution:
+            # The last look at today's trades: tomorrow no book shows them.
             outputs.append(ReadAccount("close"))
         return outputs or None
 

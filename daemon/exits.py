@@ -54,6 +54,7 @@ class Exits:
         self.decider = decider
         self.executor = executor
         self._in_vain = 0  # plans in a row that sold nothing
+        self._put_off = False  # an attempt found a halt, or books that were not compared
         self._due_ns = 0  # when the timer is set for; 0: it is not
 
     def wire(self, bus: Bus) -> None:
@@ -86,13 +87,15 @@ class Exits:
             return None
         return self._again(max(message.open_ns + AFTER_OPEN_NS, envelope.at_ns))
 
-    def on_going_on(self, _: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
+    def on_going_on(self, message: Resumed | Reconciled | BreakerReleased, envelope: Envelope) -> list[Output] | None:
         """Go on after a halt was lifted, after a restart, or when data can be relied on again.
 
         An attempt that is due already stays as it is: who reconciles each half minute must not put it off for ever.
         """
         if not self.latched() or not self.state.session_open or self._due_ns > envelope.at_ns:
             return None
+        if isinstance(message, Reconciled) and not self._put_off and message.purpose != "start":
+            return None  # books that are compared every few minutes are no reason to try again
         return self._again(envelope.at_ns + AGAIN_NS)
 
     def on_plan_closed(self, message: PlanClosed, envelope: Envelope) -> list[Output] | None:
@@ -116,7 +119,8 @@ class Exits:
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
         running = any(run.plan.exit and not run.closed for run in state.runs.values())
-        if state.halts or not state.reconciled_clean or running:
+        self._put_off = bool(state.halts) or not state.reconciled_clean
+        if self._put_off or running:
             return None
         book = self.decider.book(envelope)
         if book is None or self._blind():
@@ -173,7 +177,7 @@ class Exits:
         if not names:
             return None
         self._in_vain += 1
-        detail = f"an order without an answer stands in the way: {', '.join(names)}"
+        detail = f"an order without an answer, or one that is not ours, stands in the way: {', '.join(names)}"
         return [Alert("error", "exit.unsold", detail), *self._later(envelope)]
 
     def _held(self, book: Book, envelope: Envelope) -> list[Move]:

@@ -25,6 +25,7 @@ from daemon.messages import (
     BreakerApproved,
     BreakerReleased,
     BreakerTripped,
+    BrokerConnection,
     CancelRequested,
     CashMoved,
     ComponentFailed,
@@ -33,6 +34,8 @@ from daemon.messages import (
     DaemonStopped,
     Decided,
     Halted,
+    LedgerCorrected,
+    ManualTrades,
     ModelLoaded,
     OperatorCommand,
     OrderReports,
@@ -73,6 +76,9 @@ EVENTS: Final[dict[type, tuple[str, str]]] = {
     RollbackDecided: ("model.rolled_back", "error"),
     PlanApproved: ("plan.approved", "warning"),
     Reconciled: ("reconcile.done", "info"),
+    ManualTrades: ("ledger.manual_trades", "warning"),
+    LedgerCorrected: ("ledger.corrected", "warning"),
+    BrokerConnection: ("broker.connection", "warning"),
     AccountRead: ("account.read", "debug"),
     Halted: ("daemon.halted", "error"),
     ResumePrepared: ("resume.prepared", "warning"),
@@ -95,13 +101,19 @@ ALERT_EVENTS: Final = (
     "exit.unsold",
     "feed.lost",
     "model.no_rollback",
+    "order.alike",
     "order.cancel_unanswered",
     "order.contradiction",
     "order.foreign",
+    "order.long_unknown",
     "order.unknown",
     "orders.refused",
     "plan.waits",
+    "reconcile.accepted",
+    "reconcile.corrected",
     "reconcile.difference",
+    "reconcile.foreign_order",
+    "reconcile.manual_trade",
     "risk.alerted",
     "stop.engaged",
     "stop.released",
@@ -242,6 +254,17 @@ def _fields(message: Any) -> dict[str, Any]:
         return {"verb": message.verb, "uid": message.uid, "reason": message.reason}
     if isinstance(message, CashMoved):
         return {"rupees": to_rupees(message.amount), "uid": message.uid, "reason": message.reason}
+    if isinstance(message, Reconciled):
+        return {"purpose": message.purpose, "clean": message.clean, "detail": message.detail}
+    if isinstance(message, ManualTrades):
+        return {
+            "session": message.session,
+            "trades": [trade.trade_id for trade in message.trades],
+            "detail": message.detail,
+        }
+    if isinstance(message, LedgerCorrected):
+        what, why = message.symbol or "cash", message.cause  # a line's own "cause" is the record that led to it
+        return {"what": what, "old": message.old, "new": message.new, "why": why, "trades": message.trade_ids}
     if isinstance(message, Halted):
         return {"halt": message.cause, "detail": message.detail, "uid": message.uid}
     names = message.__struct_fields__

@@ -127,6 +127,8 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     """A complete look at the broker's books; `unknown` names what it did not answer.
 
     `not_left` are the tags of orders that waited in this process while the books were read: no book can show them.
+    `began_seq` is the last record when the reading began: what came later the books may not show. `orders_only`: the
+    order book and the trades alone were read.
     """
 
     purpose: str
@@ -136,6 +138,21 @@ class AccountRead(_Message, frozen=True, kw_only=True):
     funds: Funds | None = None
     unknown: str = ""
     not_left: tuple[str, ...] = ()
+    began_seq: int = 0
+    orders_only: bool = False
+
+
+class BrokerConnection(_Message, frozen=True, kw_only=True):
+    """An adapter lost or has its connection (or its stream of reports) to the broker. What was said meanwhile is not known."""
+
+    connected: bool
+    detail: str = ""
+
+
+class BooksDue(_Message, frozen=True, kw_only=True):
+    """It is time to read the broker's books, for this purpose."""
+
+    purpose: str
 
 
 class DeadlineDue(_Message, frozen=True, kw_only=True):
@@ -344,12 +361,54 @@ class RollbackDecided(_Message, frozen=True, kw_only=True):
     limit: float
 
 
+class Difference(msgspec.Struct, frozen=True, gc=False):
+    """What ledger and books say and do not agree on: shares of a symbol, or paise of cash (no symbol)."""
+
+    symbol: str
+    ledger: int
+    broker: int
+
+    @property
+    def text(self) -> str:
+        """Return it in words."""
+        unit = "" if self.symbol else " paise"
+        return f"{self.symbol or 'cash'}: ledger {self.ledger}{unit}, broker {self.broker}{unit}"
+
+
 class Reconciled(_Message, frozen=True, kw_only=True):
-    """The broker's books and the ledger were compared."""
+    """The broker's books and the ledger were compared.
+
+    `differences` are those that nothing explains. `blocked` are symbols with an open order that is not ours; None when the
+    books could not be read.
+    """
 
     purpose: str
     clean: bool
     detail: str = ""
+    differences: tuple[Difference, ...] = ()
+    blocked: tuple[str, ...] | None = None
+
+
+class ManualTrades(_Message, frozen=True, kw_only=True):
+    """Trades of the account that are not ours explain a difference: its owner traded by hand. Each counts once, by its id."""
+
+    session: date
+    trades: tuple[Trade, ...]
+    detail: str = ""
+
+
+class LedgerCorrected(_Message, frozen=True, kw_only=True):
+    """Shares of a symbol, or cash in paise (no symbol), are `new` from here on instead of `old`, for this cause.
+
+    Added shares are taken to have cost `price` each. `trade_ids` are foreign trades that the correction covers.
+    """
+
+    symbol: str = ""
+    old: int
+    new: int
+    cause: str
+    price: Paise = Paise(0)
+    trade_ids: tuple[str, ...] = ()
 
 
 class Halted(_Message, frozen=True, kw_only=True):
@@ -398,6 +457,8 @@ EDGE_TYPES: Final = (
     TargetProposed,
     OrderReports,
     AccountRead,
+    BrokerConnection,
+    BooksDue,
     DeadlineDue,
     ReadingDue,
     ExitDue,
@@ -420,6 +481,8 @@ DERIVED_TYPES: Final = (
     PlanApproved,
     RollbackDecided,
     Reconciled,
+    ManualTrades,
+    LedgerCorrected,
     Halted,
     Resumed,
     ResumePrepared,

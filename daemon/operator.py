@@ -22,6 +22,7 @@ from daemon.messages import (
     Resumed,
     ResumePrepared,
 )
+from daemon.reconciler import Reconciler
 from daemon.state import State
 from market.money import Paise, format_rupees, to_rupees
 
@@ -35,9 +36,10 @@ STOP_CAUSES: Final = {"halt": "STOP_HALT", "cancel": "STOP_CANCEL", "flatten": "
 class Operator:
     """Handles commands."""
 
-    def __init__(self, state: State, executor: Executor) -> None:
+    def __init__(self, state: State, executor: Executor, reconciler: Reconciler) -> None:
         self.state = state
         self.executor = executor
+        self.reconciler = reconciler
         self._resumed_plans = False
         self._verbs = {
             "halt": self._stop,
@@ -47,6 +49,7 @@ class Operator:
             "resume/prepare": self._prepare,
             "resume/confirm": self._confirm,
             "reconcile": self._reconcile,
+            "reconcile/accept": lambda message, _: self.reconciler.accept(message),
             "cash/deposit": self._cash,
             "cash/withdraw": self._cash,
         }

@@ -9,7 +9,7 @@ from datetime import date
 
 import msgspec
 
-from brokers.orders import OrderState, order_tag
+from brokers.orders import order_tag
 from brokers.sizing import affordable, limit_price, scaled_to, slice_order, spendable
 from daemon.decision import Decider
 from daemon.messages import Move
@@ -110,10 +110,14 @@ class OrderMaker:
         return Paise(max(0, state.account.available - taken))
 
     def tradable(self, moves: list[Move], at_ns: int) -> list[Move]:
-        """Return the moves whose symbol trades continuously now and has no order with an unknown outcome."""
-        unknown = {order.symbol for order in self.state.unknown_orders()}
-        closed = self.closed(at_ns)
-        return [move for move in moves if move.symbol not in closed and move.symbol not in unknown]
+        """Return the moves whose symbol trades continuously now and has no order of unknown outcome, nor one of others."""
+        barred = self.closed(at_ns) | self._barred()
+        return [move for move in moves if move.symbol not in barred]
+
+    def _barred(self) -> frozenset[str]:
+        """Return the symbols that an order with an unknown outcome, or an open one that is not ours, keeps us out of."""
+        state = self.state
+        return state.evidence.blocked.union([order.symbol for order in state.unknown_orders()])
 
     def closed(self, at_ns: int) -> frozenset[str]:
         """Return the symbols whose market is not in continuous trading."""
@@ -145,7 +149,7 @@ class OrderMaker:
             halted=bool(state.halts) or bool(state.guard.board is not None and state.guard.board.latched),
             open_buys=open_buys,
             open_sells=open_sells,
-            blocked=frozenset([order.symbol for order in open_orders if order.state is OrderState.UNKNOWN]),
+            blocked=self._barred(),
             closed=self.closed(book.at_ns),
             tags_used=state.orders.keys(),
             orders_today=state.orders_today,

@@ -35,11 +35,11 @@ from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog
 from daemon.messages import (
+    BrokerConnection,
     ComponentFailed,
     HistoryLoaded,
     Lane,
     ModelLoaded,
-    OperatorCommand,
     Reconciled,
 )
 from daemon.notify import notify, watchdog_seconds
@@ -227,17 +227,13 @@ class _Running:
         """A stream that was lost may have missed something; what the broker refused of ours is in our books alone."""
         if self.stopping.is_set():
             return
-        if state == "connected":
-            if self._broker_lost:
-                self._broker_lost = False
-                again = OperatorCommand(verb="reconcile", uid=-1, reason="reconnect")
-                self.core.bus.post(Lane.CONTROL, again)
-            return
-        if state == "lost" and self._broker_lost:
-            return  # told already; each further attempt is no news
-        self._broker_lost = self._broker_lost or state == "lost"
-        severity = "warning" if state == "lost" else "error"
-        self.log.alert(Alert(severity, f"broker.{state}", detail), self.clock.now_ns())
+        if state == "refused":
+            self.log.alert(Alert("error", "broker.refused", detail), self.clock.now_ns())
+        elif (state == "lost") != self._broker_lost:  # each further attempt is no news
+            self._broker_lost = state == "lost"
+            connected = not self._broker_lost
+            message = BrokerConnection(connected=connected, detail="" if connected else detail)
+            self.core.bus.post(Lane.BROKER, message)
 
     # ---- while running -----------------------------------------------------------------------------------------------
 

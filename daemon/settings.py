@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
+from typing import Final
 
 from daemon.agenda import REBALANCE, Slot
 from market.instrument import Instrument
@@ -23,6 +24,24 @@ class ExecutionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """When the broker's books are read although nothing has gone wrong. Zero minutes: not by the timer.
+
+    Always, whatever this says: at start, after a reconnect, when an order is unknown, when a person asks, at the close.
+    """
+
+    every_minutes: float = 5.0
+    before_planning: bool = True
+    after_execution: bool = True
+    # With a broker that does not tell of fills by itself, or while its stream is gone: as long as orders are open.
+    poll_seconds: float = 5.0
+
+
+# A replay's broker is a part of the replay: its books cannot say what the ledger was not told in the same instant.
+ONLY_IF_NEEDED: Final = ReconcileSettings(every_minutes=0.0, before_planning=False, after_execution=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonSettings:
     """One portfolio's daemon."""
 
@@ -38,6 +57,14 @@ class DaemonSettings:
     # Of the paper broker's fills, in basis points; on record, so that a report's baselines get the same.
     slippage_bps: float = 0.0
     look_back: int = 30
+    reconcile: ReconcileSettings | None = None
+
+    @property
+    def reconciling(self) -> ReconcileSettings:
+        """When the books are read; unless it is set, a replay does so only where something went wrong."""
+        if self.reconcile is not None:
+            return self.reconcile
+        return ONLY_IF_NEEDED if self.mode == "replay" else ReconcileSettings()
 
     @property
     def symbols(self) -> tuple[str, ...]:

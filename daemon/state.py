@@ -18,12 +18,14 @@ from brokers.orders import TERMINAL, IllegalReport, Order, OrderState
 from brokers.port import OrderReport, ReportKind
 from daemon.agenda import Agenda
 from daemon.bus import Envelope, Reducer
+from daemon.evidence import Evidence
 from daemon.guard import Guard
 from daemon.messages import (
     BarsRejected,
     BreakerApproved,
     BreakerReleased,
     BreakerTripped,
+    BrokerConnection,
     CancelRequested,
     CashMoved,
     CorporateActionApplied,
@@ -31,6 +33,8 @@ from daemon.messages import (
     Decided,
     Halted,
     HistoryLoaded,
+    LedgerCorrected,
+    ManualTrades,
     ModelLoaded,
     Move,
     OrderReports,
@@ -104,6 +108,7 @@ class State:
         self.account = Account(Paise(0), charges)
         self.guard = Guard(limits, self.view)
         self.history = UnitHistory()
+        self.evidence = Evidence()
         # What is to be said of the book at the last close, and what was at the one before.
         self.concerns: tuple[Reason, ...] = ()
         self.told: tuple[Reason, ...] = ()
@@ -138,6 +143,7 @@ class State:
     def wire(self, bus: Folding) -> None:
         """Register every fold step."""
         bus.reduce(DaemonStarted, self.on_started)
+        bus.reduce(DaemonStarted, self.evidence.on_started)
         bus.reduce(HistoryLoaded, lambda message, _: self.view.load(message))
         bus.reduce(CorporateActionApplied, self.on_action)
         bus.reduce(CashMoved, self.on_cash)
@@ -149,8 +155,10 @@ class State:
         bus.reduce(SessionClosed, self.on_session_closed)
         bus.reduce(Decided, self.on_decided)
         bus.reduce(OrdersIntended, self.on_intended)
+        bus.reduce(OrdersIntended, self.evidence.on_intended)
         bus.reduce(CancelRequested, self.on_cancel_requested)
         bus.reduce(OrderReports, self.on_reports)
+        bus.reduce(OrderReports, self.evidence.on_reports)
         bus.reduce(PlanClosed, self.on_plan_closed)
         bus.reduce(BreakerTripped, self.guard.on_tripped)
         bus.reduce(BreakerApproved, self.guard.on_approved)
@@ -158,6 +166,13 @@ class State:
         bus.reduce(RollbackDecided, self.guard.on_rollback)
         bus.reduce(PlanApproved, lambda message, _: self.plan_approvals.add(message.plan_id))
         bus.reduce(Reconciled, self.on_reconciled)
+        bus.reduce(Reconciled, self.evidence.on_reconciled)
+        bus.reduce(ManualTrades, self.on_manual)
+        bus.reduce(ManualTrades, self.evidence.on_manual)
+        bus.reduce(LedgerCorrected, self.on_corrected)
+        bus.reduce(LedgerCorrected, self.evidence.on_corrected)
+        bus.reduce(BrokerConnection, self.on_connection)
+        bus.reduce(BrokerConnection, self.evidence.on_connection)
         bus.reduce(Halted, self.on_halted)
         bus.reduce(ResumePrepared, self.on_resume_prepared)
         bus.reduce(Resumed, self.on_resumed)
@@ -244,6 +259,7 @@ class State:
         self.orders = {tag: order for tag, order in self.orders.items() if order.state is OrderState.UNKNOWN}
         self.live = dict(self.orders)
         self.carried = frozenset(self.orders)
+        self.evidence.keep(self.carried)
         self.runs = {key: run for key, run in self.runs.items() if not run.closed}
         self.plan_approvals &= self.runs.keys()
         self._reference = {}
@@ -424,6 +440,35 @@ class State:
         self.reconciled_clean = message.clean
         if message.clean:
             self.reconciled_ns = envelope.at_ns
+
+    def on_connection(self, message: BrokerConnection, _: Envelope) -> None:
+        if not message.connected:
+            self.reconciled_clean = False  # what happens at the broker from here on is not heard
+
+    def on_manual(self, message: ManualTrades, envelope: Envelope) -> None:
+        for trade in message.trades:
+            try:
+                self.account.apply_fill(
+                    symbol=trade.symbol,
+                    side=trade.side,
+                    quantity=trade.quantity,
+                    price=trade.price,
+                    session=message.session,
+                    trade_id=trade.trade_id,
+                )
+            except BadInput as error:
+                self.contradictions.append(f"manual trade {trade.trade_id}: {error}")
+        self._observe(envelope)
+
+    def on_corrected(self, message: LedgerCorrected, envelope: Envelope) -> None:
+        account, symbol = self.account, message.symbol
+        if (account.quantity(symbol) if symbol else account.cash) != message.old:
+            self.contradictions.append(
+                f"correction of {symbol or 'cash'} from {message.old}: the ledger says otherwise"
+            )
+            return
+        account.correct(delta=message.new - message.old, cause=message.cause, symbol=symbol, price=message.price)
+        self._observe(envelope)
 
     def on_halted(self, message: Halted, _: Envelope) -> None:
         self.halts[message.cause] = message.detail

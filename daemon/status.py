@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.clock import ist
+from daemon.reconciler import code_of
 from daemon.state import State
 from market.money import to_rupees
 from risk.alerts import monthly_sharpe
@@ -62,6 +63,9 @@ def status(core: Core) -> dict[str, Any]:
         "limits": limit_rows(state, core.gate.limits),
         "breakers": breaker_rows(state, now),
         "halts": dict(sorted(state.halts.items())),
+        "differences": [difference.text for difference in state.evidence.differences],
+        "differences_code": code_of(state.evidence.differences),
+        "blocked": sorted(state.evidence.blocked),
         "waiting_plans": list(core.executor.awaiting_approval()),
         "data_age_seconds": (now - state.view.last_end_ns) / 1e9 if state.view.last_end_ns else None,
         "reconciled_at": ist(state.reconciled_ns).isoformat(timespec="seconds") if state.reconciled_ns else None,

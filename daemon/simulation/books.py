@@ -25,6 +25,8 @@ from daemon.messages import (
     DaemonStarted,
     Decided,
     Halted,
+    LedgerCorrected,
+    ManualTrades,
     OperatorCommand,
     OrderReports,
     OrdersIntended,
@@ -41,6 +43,8 @@ from risk.approval import ProposedOrder, Side
 from risk.schema import RiskLimits
 
 _SLACK: Final = 1e-6
+# Paise by which the charges of a few trades by hand may differ from the table, without a person's word.
+_SMALL: Final = 1_000
 Complain = Callable[[str, str], None]
 
 
@@ -88,6 +92,8 @@ class Books:
         bus.reduce(CorporateActionApplied, lambda message, _: self.on_action(message))
         bus.reduce(CashMoved, lambda message, _: self.on_cash(message, state))
         bus.reduce(OrderReports, lambda message, _: self.on_reports(message, state))
+        bus.reduce(ManualTrades, lambda message, _: self.on_manual(message))
+        bus.reduce(LedgerCorrected, lambda message, _: self.on_corrected(message, state))
         bus.reduce(Decided, lambda message, _: self.on_decided(message, state))
         bus.reduce(OrdersIntended, self.on_intended)
         bus.reduce(Reconciled, lambda message, _: self.on_reconciled(message))
@@ -156,6 +162,33 @@ class Books:
             why = self.ended_wrongly(report.tag) if order.state is not OrderState.FILLED else ""
             if why:
                 self.complain("unknown is not an end", f"{order!r}: {why}")
+
+    def on_manual(self, message: ManualTrades) -> None:
+        """Trades by hand are on the tape, are not ours, and count once. Cash is compared with the correction that follows."""
+        for given in message.trades:
+            trade = self.tape.get(given.trade_id)
+            if trade is None or trade.tag or (trade.quantity, trade.price) != (given.quantity, given.price):
+                self.complain("ledger", f"a trade by hand that nobody made: {given}")
+            elif given.trade_id in self.counted:
+                self.complain("ledger", f"a trade by hand that counts twice: {given}")
+            else:
+                self.counted.add(given.trade_id)
+                self.account.apply_fill(
+                    symbol=trade.symbol, side=trade.side, quantity=trade.quantity, price=trade.price,
+                    session=message.session, trade_id=trade.trade_id,
+                )  # fmt: skip
+        self.disturbed = True
+
+    def on_corrected(self, message: LedgerCorrected, state: State) -> None:
+        """A correction starts from what the ledger says, has a cause, and large ones a person's word."""
+        before = self.account.quantity(message.symbol) if message.symbol else self.account.cash
+        if before != message.old or not message.cause:
+            self.complain("corrections are explicit", f"{message}: by the tape {before}")
+        if abs(message.new - message.old) > _SMALL and "accepted by uid" not in message.cause:
+            self.complain("corrections are explicit", f"{message}: nobody accepted it")
+        self.account.correct(delta=message.new - message.old, cause="corrected", symbol=message.symbol)
+        self.disturbed = True
+        self.compare(state)
 
     def compare(self, state: State) -> None:
         """Ledger positions and cash are those of the tape and the corrections, to the paisa; none is below zero."""

@@ -71,8 +71,8 @@ class Chance:
             name = 0
             for byte in what.encode():
                 name = _mixed(name ^ byte)
-            self._names[what] = name
-        return (_mixed(_mixed(name ^ self.seed) ^ (self.day << 24) ^ number) >> 11) / 2**53
+            name = self._names[what] = _mixed(name ^ self.seed)
+        return (_mixed(name ^ (self.day << 24) ^ number) >> 11) / 2**53
 
     def between(self, low: float, high: float, what: str) -> float:
         """Return the next number in [low, high) for `what`."""

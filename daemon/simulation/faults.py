@@ -34,6 +34,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("fill_doubled", "B3", "report", 0.05, "an update comes twice"),
     Fault("fill_late", "B5", "report", 0.08, "an update comes minutes late, after later ones"),
     Fault("fill_lost", "B4", "report", 0.03, "an update never comes"),
+    Fault("stream_lost", "B4", "day", 0.05, "the stream of updates is gone for a while, and the adapter says so"),
     # Reads.
     Fault("read_failed", "B16", "read", 0.03, "a read is answered with an error, or with nonsense"),
     Fault("read_slow", "P11", "read", 0.01, "a read is not answered in time"),
@@ -82,6 +83,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("nobody_approves", "H6", "day", 0.15, "nobody looks at what has tripped"),
     Fault("slot_again", "R5", "day", 0.05, "the same decision is due again"),
     Fault("reconcile_again", "B4", "day", 0.10, "somebody asks for a reconciliation at a bad moment"),
+    Fault("traded_by_hand", "B14", "day", 0.05, "the owner trades in the broker's own app, without telling"),
     Fault("cash_moved", "H4", "day", 0.06, "money is paid in or taken out while orders are on their way"),
 )
 

@@ -63,8 +63,9 @@ class Feed:
         if process is None:
             return
         after = process.core.state.view.last_end_ns
-        for batch in [batch for batch in (*self._before, *self._today) if batch.end_ns > after]:
-            self._world.later(1.0, self._deliver, batch)
+        missed = [batch for batch in (*self._before, *self._today) if batch.end_ns > after]
+        for number, batch in enumerate(missed):
+            self._world.later(1.0 + number * 0.001, self._deliver, batch)
 
     def play(self, batch: BarBatch) -> None:
         """The exchange's bar is complete."""

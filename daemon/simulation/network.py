@@ -81,6 +81,7 @@ class Trouble:
         self.away = ""  # reads are answered with this error, requests not at all
         self.expired = False  # a login is wanted
         self.lags = False  # books are two minutes old
+        self.deaf = False  # the stream is gone
 
 
 class Line:
@@ -192,7 +193,7 @@ class Line:
     def tell(self, report: OrderReport) -> None:
         """Send one update over the stream, which is not to be trusted."""
         world, chance = self._world, self._world.chance
-        if world.trouble.away or chance.strikes("fill_lost"):
+        if world.trouble.away or world.trouble.deaf or chance.strikes("fill_lost"):
             return
         seconds = chance.between(0.005, 0.5, "update")
         if chance.strikes("fill_late"):
@@ -227,7 +228,7 @@ class Line:
         """Today's order book."""
         exchange = self._world.exchange
         return await self._read(  # type: ignore[no-any-return]
-            lambda: tuple([order for order in exchange.order_book() if self._shown(exchange.placed_at(order.tag))])
+            lambda: tuple([order for order in exchange.order_book() if self._shown(order.at_ns)])
         )
 
     async def trades(self) -> Read[tuple[Trade, ...]]:

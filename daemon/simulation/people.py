@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from daemon.clock import ist
 from market.money import Paise, rupees
+from risk.approval import Side
 
 if TYPE_CHECKING:
     from daemon.simulation.world import World
@@ -58,6 +59,8 @@ class People:
         board = state.guard.board
         if world.session not in self._away and board is not None and any(not latch.approved for latch in board.latches):
             world.command("approve", reason=_REASON)
+        if "RECONCILE_DIFFERENCE" in state.halts and state.evidence.differences:
+            world.command("reconcile/accept", reason=_REASON)
         if state.halts or world.disk.latch is not None:
             if not state.reconciled_clean:
                 world.command("reconcile", reason=_REASON)
@@ -90,6 +93,11 @@ class People:
             world.at(world.moment(session, "early"), self._resume_early)
         if chance.strikes("reconcile_again"):
             world.at(world.moment(session, "reconcile"), world.command, "reconcile")
+        if chance.strikes("traded_by_hand"):
+            side = chance.pick((Side.BUY, Side.SELL), "by hand")
+            symbol = chance.pick(world.market.symbols, "by hand")
+            quantity = 1 + int(chance.roll("by hand: shares") * 30)
+            world.at(world.moment(session, "by hand"), world.trade_by_hand, symbol, side, quantity)
         if chance.strikes("cash_moved"):
             world.at(world.moment(session, "cash"), self._move_cash)
 

@@ -20,9 +20,9 @@ from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
 from brokers.port import OrderReport, ReportKind, Trade
 from daemon.clock import Clock, ist, ist_ns
-from daemon.messages import ComponentFailed, Lane, OperatorCommand, SlotDue
+from daemon.messages import BrokerConnection, ComponentFailed, Lane, OperatorCommand, SlotDue
 from daemon.process import Process
-from daemon.settings import DaemonSettings
+from daemon.settings import DaemonSettings, ReconcileSettings
 from daemon.simulation.books import Books
 from daemon.simulation.chance import Chance
 from daemon.simulation.disk import SimulatedDisk, SimulatedJournal, SimulatedLatch
@@ -34,9 +34,10 @@ from daemon.simulation.network import Line, Trouble
 from daemon.simulation.people import People
 from daemon.simulation.strategy import Dice, SimulatedHost
 from market.calendar import Calendar
+from market.errors import BadInput
 from market.instrument import Instrument
-from market.money import rupees
-from risk.approval import ApprovedOrder
+from market.money import Paise, rupees
+from risk.approval import ApprovedOrder, Side
 from risk.schema import RiskLimits
 
 SYMBOLS: Final = ("AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN")
@@ -146,7 +147,11 @@ class World:
         self.loop.set_exception_handler(self._on_loop_error)
         self.epoch_ns = ist_ns(self.sessions[0], hour=8, minute=0)
         self.clock = Clock(self.loop, self.epoch_ns)
-        self.settings = DaemonSettings("simulated", "paper", tuple(map(Instrument, SYMBOLS)), _OPENING)
+        # Once an hour instead of each five minutes: a simulated day is its events, and a reading is ten of them.
+        reading = ReconcileSettings(every_minutes=60.0)
+        self.settings = DaemonSettings(
+            "simulated", "paper", tuple(map(Instrument, SYMBOLS)), _OPENING, reconcile=reading
+        )
         self.market = SimulatedMarket(SYMBOLS, chance, self.sessions[0], before)
         self.disk = SimulatedDisk()
         self.trouble = Trouble()
@@ -157,6 +162,7 @@ class World:
         self.side = PaperSideOfTheWorld(self.exchange)
         self.tape: dict[str, Trade] = {}
         self.requested: set[str] = set()  # tags that have left the daemon
+        self.by_hand: set[date] = set()  # sessions in which the owner traded
         self.cancelled: set[str] = set()  # tags that it has asked to cancel
         self.invariants = Invariants(self)
         self.model = ""
@@ -284,6 +290,10 @@ class World:
         chance = self.chance
         if chance.strikes("book_lags"):
             self._for_a_while("lags", True, False, session, 60.0)
+        if chance.strikes("stream_lost"):
+            begins = self.moment(session, "stream")
+            self.at(begins, self._set_stream, False)
+            self.at(begins + int(chance.between(5.0, 1800.0, "stream: seconds") * 1e9), self._set_stream, True)
         if chance.strikes("broker_away"):
             self._for_a_while("away", "504", "", session, 45.0)
         if chance.strikes("session_expired"):
@@ -317,6 +327,11 @@ class World:
         ends = begins + int(self.chance.between(1.0, minutes, f"{what}: minutes") * 60e9)
         self.at(begins, self._set_trouble, what, on)
         self.at(ends, self._set_trouble, what, off)
+
+    def _set_stream(self, connected: bool) -> None:
+        self.trouble.deaf = not connected
+        self.tell(f"broker: stream {'is back' if connected else 'is lost'}")
+        self._post(Lane.BROKER, BrokerConnection(connected=connected, detail="the stream"))
 
     def _set_trouble(self, what: str, value: Any) -> None:
         setattr(self.trouble, what, value)
@@ -458,6 +473,25 @@ class World:
             trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == report.trade_id)
             self.tape[trade.trade_id] = trade
             self.tell(f"exchange: {trade.side} {trade.quantity} {trade.symbol} at {trade.price / 100:.2f}")
+
+    def trade_by_hand(self, symbol: str, side: Side, quantity: int) -> None:
+        """The owner trades in the broker's own app; nobody tells the daemon."""
+        price = self.exchange_price(symbol)
+        if price is None or self.session in self.closed_days:
+            return
+        try:
+            trade_id = self.exchange.trade_by_hand(symbol, side, quantity, price)
+        except BadInput:
+            return  # the shares, or the cash, are not there
+        self.by_hand.add(self.session)
+        trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == trade_id)
+        self.tape[trade_id] = trade
+        self.tell(f"the owner, by hand: {side} {quantity} {symbol} at {price / 100:.2f}")
+
+    def exchange_price(self, symbol: str) -> Paise | None:
+        """Return the last price of a share at the exchange."""
+        price = self.exchange.last_price(symbol)
+        return None if price is None else rupees(price)
 
     def took(self, reports: list[OrderReport]) -> None:
         """A request was carried out: its trades are on the tape before anybody hears of them."""

@@ -1,4 +1,4 @@
-"""Commands for a running daemon: status, stop, approve, resume, reload. Standard library and Typer only.
+"""Commands for a running daemon: status, stop, approve, resume, reconcile, reload. Standard library and Typer only.
 
 `stop` writes the durable latch itself before it talks to anybody, so it works with the daemon dead, hung or restarting.
 """
@@ -24,7 +24,7 @@ _NEGATIVE: Final = {"ignore_unknown_options": True}
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (status, stop, approve, resume, reload):
+    for command in (status, stop, approve, resume, reconcile, reload):
         app.command()(command)
     app.add_typer(cash, name="cash")
 
@@ -96,6 +96,10 @@ def status(root: Path = Root, as_json: bool = AsJson) -> None:
     typer.echo(f"orders open {answer['open_orders']}, unknown {answer['unknown_orders']}")
     for name, detail in answer.get("halts", {}).items():
         typer.echo(f"HALTED by {name}: {detail}")
+    for line in answer.get("differences", []):
+        typer.echo(f"differs: {line}  (tarazu reconcile --accept --reason TEXT)")
+    for symbol in answer.get("blocked", []):
+        typer.echo(f"{symbol}: an open order that is not ours; none of ours goes there until it is gone")
     for plan in answer.get("waiting_plans", []):
         typer.echo(f"plan {plan} waits for: tarazu approve --reason TEXT")
     typer.echo("limit                     used       limit      left")
@@ -192,6 +196,44 @@ def resume(
             typer.echo("not confirmed; nothing was changed")
             raise typer.Exit(1)
     _print(_ask(root, "POST", "/v1/resume/confirm", {"reason": reason, "nonce": nonce}))
+
+
+def reconcile(
+    root: Path = Root,
+    accept: bool = typer.Option(False, "--accept", help="Correct the ledger to the broker's books, as shown."),
+    reason: str = typer.Option("", "--reason", help="Why the books are right; goes into the journal. With --accept."),
+    code: str = typer.Option("", "--code", help="Accept only what was shown under this code before. With --accept."),
+) -> None:
+    """Compare the broker's books with the ledger; with --accept, take over the differences that are shown.
+
+    They are shown, with their code, and the daemon reads the books once more: it refuses when anything has changed.
+
+    Example: tarazu reconcile --accept --reason "fee of 12 March, see the contract note"
+    """
+    from market.errors import BadInput, DependencyFailed, OperatorError
+
+    if not accept:
+        if reason or code:
+            raise BadInput("--reason, --code: only with --accept")
+        _print(_ask(root, "POST", "/v1/reconcile", {}))
+        return
+    if not reason.strip():
+        raise BadInput("--reason: must not be empty; it goes into the journal")
+    shown = _ask(root, "GET", "/v1/status")
+    if not shown["differences"]:
+        raise OperatorError("no difference waits; nothing to accept")
+    for line in shown["differences"]:
+        typer.echo(line)
+    typer.echo(f"code {shown['differences_code']}")
+    body = {"reason": reason, "nonce": code or shown["differences_code"]}
+    try:
+        # Longer than the daemon waits for itself: it reads the books in between.
+        answer = _ask(root, "POST", "/v1/reconcile/accept", body, timeout=10.0)
+    except DependencyFailed as error:
+        raise DependencyFailed(f"{error}; it may still be booked: look at the status before you repeat it") from error
+    typer.echo(f"accepted: {len(answer['accepted'])} corrections are booked")
+    if answer["still_halted"]:
+        typer.echo("trading stays halted until: tarazu resume --reason TEXT")
 
 
 def _move_cash(verb: str, amount: str, reason: str, root: Path) -> None:

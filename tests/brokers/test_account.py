@@ -202,6 +202,24 @@ def test_corrections_are_explicit_and_have_a_cause() -> None:
         it.correct(delta=1, cause="")
 
 
+def test_shares_that_a_correction_takes_away_leave_the_cost_of_the_others_as_it_was() -> None:
+    it = account()
+    it.trade(Side.BUY, 10, 100.0)
+    it.correct(symbol="SBIN", delta=-4, cause="sold by hand, and nobody told us")
+    assert it.quantity("SBIN") == 6 and it.average_cost("SBIN") == 10_000
+    it.correct(symbol="SBIN", delta=6, cause="bought by hand", price=Paise(20_000))
+    assert it.average_cost("SBIN") == 15_000
+
+
+def test_a_copy_is_the_same_and_goes_its_own_way() -> None:
+    it = account()
+    it.trade(Side.BUY, 10, 100.0)
+    copy = it.copy()
+    assert copy.to_state() == it.to_state()
+    copy.correct(symbol="SBIN", delta=1, cause="only there")
+    assert it.quantity("SBIN") == 10 and copy.quantity("SBIN") == 11
+
+
 @pytest.mark.parametrize(("quantity", "price", "trade"), [(0, 100, "1"), (-1, 100, "1"), (1, 0, "1"), (1, 100, "")])
 def test_what_is_no_trade_is_refused(quantity: int, price: int, trade: str) -> None:
     it = account()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import string
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.orders import TERMINAL, TRANSITIONS, IllegalReport, Order, OrderState, order_tag
-from brokers.port import OrderReport, ReportKind
+from brokers.orders import TERMINAL, TRANSITIONS, IllegalReport, Order, OrderState, check_tags, order_tag
+from brokers.port import Capabilities, OrderReport, ReportKind
+from market.errors import BadInput
 from market.money import Paise
 from risk.approval import Side
 
@@ -189,6 +191,37 @@ def test_any_order_and_repetition_of_reports_ends_in_the_same_position(
     assert news == second.filled == sum(item.quantity for item in story)
 
 
+@st.composite
+def late_stories(draw: st.DrawFn) -> list[OrderReport]:
+    """An order that was cancelled, expired or refused, and whose fills come to light in whatever order."""
+    cuts = sorted(draw(st.sets(st.integers(1, 99), min_size=1, max_size=4)))
+    fills = [fill(f"T{i}", upto - before, 49_000 + i) for i, (before, upto) in enumerate(pairwise([0, *cuts]))]
+    return [*fills, draw(st.sampled_from([CANCELLED, EXPIRED, REJECTED])), *draw(st.lists(st.just(ACK), max_size=1))]
+
+
+@given(late_stories(), st.data())
+def test_fills_that_are_told_late_count_and_what_we_do_meanwhile_changes_no_end(
+    story: list[OrderReport], data: st.DataObject
+) -> None:
+    """Sent, asked to cancel, unknown, told twice: at any moment. Every step is one that the table allows, and all end alike."""
+    steps = [*story, *data.draw(st.lists(st.sampled_from(story), max_size=4)), UNKNOWN, "sent", "cancel"]
+    it = order()
+    for step in data.draw(st.permutations(steps)):
+        before = it.state
+        if isinstance(step, OrderReport):
+            it.apply(step)
+        else:
+            (it.mark_sent if step == "sent" else it.request_cancel)()
+        assert it.state is before or it.state in TRANSITIONS[before]
+    shares = {item.trade_id: item for item in story if item.kind is ReportKind.FILL}
+    end = next(
+        item.kind for item in story if item.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED)
+    )
+    assert it.filled == sum(item.quantity for item in shares.values()) < 100
+    assert it.value == sum(item.quantity * item.price for item in shares.values())
+    assert it.state == end.value and it.terminal
+
+
 @given(
     st.lists(st.sampled_from([ACK, UNKNOWN, CANCELLED, REJECTED, EXPIRED, fill("a", 40), fill("b", 60)]), max_size=12)
 )
@@ -224,3 +257,16 @@ def test_tags_differ_with_every_argument() -> None:
         for attempt in range(50)
     }
     assert len(tags) == 2 * 2 * 2 * 50
+
+
+TAGS = [(20, True, True), (32, False, True), (0, False, True), (19, True, False), (12, False, False), (0, True, False)]
+
+
+@pytest.mark.parametrize(("longest", "by_tag", "fits"), TAGS)
+def test_a_broker_that_would_cut_a_tag_is_refused(longest: int, by_tag: bool, fits: bool) -> None:
+    can = Capabilities(lookup_by_tag=by_tag, rejects_duplicate_tag=False, tag_max_length=longest, order_updates=True)
+    if fits:
+        check_tags("it", can)
+        return
+    with pytest.raises(BadInput, match=f"broker it: it keeps tags of {longest} characters, ours have 20"):
+        check_tags("it", can)

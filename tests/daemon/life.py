@@ -14,7 +14,7 @@ from daemon.clock import IST, Clock, VirtualTimeLoop
 from daemon.core import close_book, take_bars
 from daemon.inference import StrategyHost
 from daemon.journal import Journal, read_journal
-from daemon.messages import HistoryLoaded, Lane, OperatorCommand
+from daemon.messages import AccountRead, HistoryLoaded, Lane, OperatorCommand, OrderReports
 from daemon.process import Process
 from daemon.settings import DaemonSettings
 from market.bar import BarBatch, Interval
@@ -116,11 +116,13 @@ class Life:
         strategy=None,
         version="",
         roll_back=None,
+        reconcile=None,
+        broker=PaperBroker,
     ):
         self.loop = VirtualTimeLoop()
         self.clock = Clock(self.loop, start)
         charges = DeliveryCharges.default()
-        self.broker = PaperBroker(
+        self.broker = broker(
             symbols=SYMBOLS,
             opening_cash=rupees(1_000_000),
             charges=charges,
@@ -135,7 +137,9 @@ class Life:
         self.path = folder / "journal.sqlite"
         self.latch = _Latch(self)
         self.process = Process(
-            settings=DaemonSettings("test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000)),
+            settings=DaemonSettings(
+                "test", mode, tuple(map(Instrument, SYMBOLS)), rupees(1_000_000), reconcile=reconcile
+            ),
             clock=self.clock,
             calendar=CALENDAR,
             journal=Journal(self.path, durable=False),
@@ -151,9 +155,16 @@ class Life:
             roll_back=roll_back,
         )
         self.core, self.books = self.process.core, self.process.books
+        self.read = []
+        self.reports = []
+        self.core.bus.handle(AccountRead, self._note_read)
+        self.core.bus.handle(OrderReports, lambda message, _: self.reports.append(message))
         self.process.recover()
         self.process.begin(self.core.bus.release)
         self.driver = self.process.driver
+
+    def _note_read(self, message, envelope):
+        self.read.append((envelope.at_ns, message.purpose))
 
     def play(self, *batches):
         for batch in batches:
@@ -162,6 +173,10 @@ class Life:
 
     def _emit(self, batch):
         take_bars(self.core, self.broker, batch)
+
+    def reads(self, purpose):
+        """Return when the books were read for a purpose so far."""
+        return [at_ns for at_ns, kind in self.read if kind == purpose]
 
     def to(self, day, clock):
         self.loop.run_until_complete(self.clock.sleep_until(at(day, clock)))
@@ -179,9 +194,11 @@ class Life:
         self.core.journal.close()
         self.broker._store.close()
         self.broker._store = None
-        for task in asyncio.all_tasks(self.loop):
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
             task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks))
         self.loop.close()
         return [record.message for record in read_journal(self.path)]
 

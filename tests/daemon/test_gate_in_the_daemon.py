@@ -19,6 +19,7 @@ from daemon.messages import (
     PlanClosed,
     RiskAlerted,
 )
+from daemon.settings import ONLY_IF_NEEDED
 from market.money import rupees
 from risk.gate import Gate
 from risk.reasons import ReasonCode
@@ -165,7 +166,7 @@ def test_a_price_that_stays_is_believed_when_trading_is_paused_for_it(life):
 
 def test_while_an_orders_outcome_is_unknown_its_position_is_judged_at_the_larger_end(life):
     lost = FillModel(lost_answer_fraction=1.0, seed=1)
-    running = life(at(MONDAY, "09:00"), past=history(), model=lost).to(MONDAY, "09:19")
+    running = life(at(MONDAY, "09:00"), past=history(), model=lost, reconcile=ONLY_IF_NEEDED).to(MONDAY, "09:19")
     running.broker.fail_reads("the broker is away")
     running.to(MONDAY, "09:21")
     state = running.core.state

@@ -21,6 +21,7 @@ from daemon.messages import (
     Reconciled,
     SessionClosed,
 )
+from daemon.settings import ONLY_IF_NEEDED
 from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, ask, at, bars, history, of, reconcile
 
 
@@ -85,7 +86,8 @@ def test_a_plan_of_yesterday_is_not_carried_on_today(life):
 
 def test_fills_that_a_kill_kept_from_us_are_adopted_and_nothing_is_sent_twice(life):
     model = FillModel(latency_seconds=120)
-    first = life(at(MONDAY, "09:00"), past=history(), model=model).play(bars(MONDAY, "09:25")).to(MONDAY, "09:26")
+    first = life(at(MONDAY, "09:00"), past=history(), model=model, reconcile=ONLY_IF_NEEDED)
+    first.play(bars(MONDAY, "09:25")).to(MONDAY, "09:26")
     assert first.broker.account.fills and not first.core.state.account.fills
     first.kill()
     again = life(at(MONDAY, "09:27"), model=FillModel()).to(MONDAY, "09:30")
