@@ -302,7 +302,10 @@ class Month:
         """Wait until the daemon has compared the books once."""
         if not self.wait_for(("reconcile.done",), mark, PATIENCE):
             raise Violated(f"no reconciliation after a start: {(self.folder / 'daemon.err').read_text()[-2000:]}")
-        self.figures.slowest_ready = max(self.figures.slowest_ready, time.monotonic() - started)
+        took = time.monotonic() - started
+        if took > self.figures.slowest_ready:
+            self.figures.slowest_ready = took
+            self.say(f"ready after {took:.2f} s, the longest so far")
 
     def one_kill(self, day: date, mark: int, started: float, *, spare: float) -> None:
         rng = self.rng
@@ -333,9 +336,12 @@ class Month:
         if both:
             self.start_broker(day, self.broker_url.rsplit(":", 1)[1])
         self.check_left_behind()
+        what = f"{moment}{' and broker' if both else ''}"
+        self.say(f"kill {self.figures.kills}: {day} after {what}, {self.figures.records} records")
+
+    def say(self, text: str) -> None:
         if not self.quiet:
-            what = f"{moment}{' and broker' if both else ''}"
-            print(f"kill {self.figures.kills}: {day} after {what}, {self.figures.records} records", flush=True)
+            print(text, flush=True)
 
 
 def main() -> int:

@@ -44,10 +44,14 @@ def state(deployment):
 
 
 def said_by(guardian):
+    """Let the guardian finish what it does, end it, and return the events that it told."""
+    said = [""]
+    while said[-1] != "guardian.withdrawn":
+        said.append(json.loads(guardian.stderr.readline())["event"])
     guardian.send_signal(signal.SIGTERM)
     _, errors = guardian.communicate(timeout=20)
     assert guardian.returncode == 0
-    return [json.loads(line)["event"] for line in errors.splitlines()]
+    return [*said, *(json.loads(line)["event"] for line in errors.splitlines())]
 
 
 @pytest.mark.timeout(120)
