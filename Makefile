@@ -38,7 +38,7 @@ mutants: $(READY)
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/python scripts/mutation_score.py
 
-# A month of paper trading in which the real daemon is killed 200 times (about a quarter of an hour).
+# A month of paper trading in which the real daemon is killed 200 times (about twenty minutes).
 KILLS ?= 200
 SEED  ?= 1
 soak-kill: $(READY)

@@ -119,7 +119,7 @@ class Month:
 
     def start_daemon(self, day: date) -> tuple[int, float]:
         self.figures.starts += 1
-        mark = len(self.log())
+        mark = self.mark()
         strategy = STRATEGIES[self.market.days.index(day) % len(STRATEGIES)]
         self.spawn(
             "daemon", "paper", "--root", str(self.market.root), "--feed", self.feed_url, "--broker", self.broker_url,
@@ -147,15 +147,32 @@ class Month:
     def journal(self) -> Path:
         return self.market.root / "state" / "journal.sqlite"
 
+    @property
+    def logs(self) -> Path:
+        return self.market.root / "logs" / "paper_trading"
+
     def log(self, name: str = "daemon.jsonl") -> list[bytes]:
-        path = self.market.root / "logs" / "paper_trading" / name
+        path = self.logs / name
         return path.read_bytes().splitlines() if path.exists() else []
+
+    def mark(self) -> int:
+        """Return where the daemon's log ends now: what is read from here on is news."""
+        path = self.logs / "daemon.jsonl"
+        return path.stat().st_size if path.exists() else 0
+
+    def news(self, mark: int) -> bytes:
+        path = self.logs / "daemon.jsonl"
+        if not path.exists():
+            return b""
+        with path.open("rb") as file:
+            file.seek(mark)
+            return file.read()
 
     def wait_for(self, events: tuple[str, ...], mark: int, seconds: float) -> str:
         """Return the first of the events since the mark; empty when none came in time or the daemon is gone."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for line in self.log()[mark:]:
+            for line in self.news(mark).splitlines():
                 for event in events:
                     if f'"event": "{event}"'.encode() in line:
                         return event
@@ -316,7 +333,7 @@ class Month:
         else:
             self.ready(mark, started)
             self.check_equal()
-            mark = len(self.log())
+            mark = self.mark()
         if moment == "cash":
             verb = "deposit" if rng.random() < 0.7 else "withdraw"
             amount = f"{int(rng.integers(1, 50_000)) / 100:.2f}"
