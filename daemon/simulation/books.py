@@ -35,6 +35,7 @@ from daemon.messages import (
     Reconciled,
     Resumed,
     ResumePrepared,
+    SessionClosed,
     SessionOpened,
 )
 from daemon.state import State
@@ -70,7 +71,7 @@ class Books:
     intended: dict[str, ProposedOrder] = field(default_factory=dict)
     recorded: dict[str, int] = field(default_factory=dict)  # tag -> its intent's record
     reconciled: bool = False  # since this process began
-    disturbed: bool = False  # cash was moved, or a breaker tripped or was released, in this session
+    disturbed: bool = False  # cash was moved, or a breaker tripped or was released, since the last close
     asked: dict[tuple[str, str, Side], int] = field(default_factory=dict)
     plans: dict[str, Decided] = field(default_factory=dict)
     decided: dict[tuple[date, str], str] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class Books:
         """Fold after `state`, which was wired before."""
         bus.reduce(DaemonStarted, self.on_started)
         bus.reduce(SessionOpened, lambda message, _: self.on_session(message))
+        bus.reduce(SessionClosed, lambda message, _: self.on_closed())
         bus.reduce(CorporateActionApplied, lambda message, _: self.on_action(message))
         bus.reduce(CashMoved, lambda message, _: self.on_cash(message, state))
         bus.reduce(OrderReports, lambda message, _: self.on_reports(message, state))
@@ -119,7 +121,10 @@ class Books:
         """Purchases of the session before are delivered."""
         if self.account.session is None or message.session > self.account.session:
             self.account.start_session(message.session)
-            self.disturbed = False
+
+    def on_closed(self) -> None:
+        """What disturbed the comparison with the last close is over: there is another close."""
+        self.disturbed = False
 
     def on_action(self, message: CorporateActionApplied) -> None:
         """Once each."""

@@ -53,7 +53,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("bar_spike", "M7", "bar", 0.01, "one wrong print"),
     Fault("feed_lost", "M13", "day", 0.05, "the feed's connection is lost; what was missed comes afterwards"),
     # The market.
-    Fault("crash", "R6", "day", 0.06, "prices fall by more than a breaker's limit"),
+    Fault("crash", "R6", "day", 0.08, "prices fall by more than a breaker's limit"),
     Fault("corporate_action", "M5", "day", 0.03, "a split or a bonus issue overnight"),
     Fault("holiday_declared", "M8", "day", 0.02, "the exchange stays closed on a session of the calendar"),
     Fault("market_halts", "M12", "day", 0.02, "the exchange stops in the middle of a session"),
@@ -84,7 +84,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("slot_again", "R5", "day", 0.05, "the same decision is due again"),
     Fault("reconcile_again", "B4", "day", 0.10, "somebody asks for a reconciliation at a bad moment"),
     Fault("traded_by_hand", "B14", "day", 0.05, "the owner trades in the broker's own app, without telling"),
-    Fault("cash_moved", "H4", "day", 0.06, "money is paid in or taken out while orders are on their way"),
+    Fault("cash_moved", "H4", "day", 0.12, "money is paid in or taken out while orders are on their way"),
 )
 
 _BY_OCCASION_IN_LIGHT: Final = 0.25

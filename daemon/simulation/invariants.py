@@ -12,7 +12,7 @@ import numpy as np
 from brokers.orders import OrderState
 from daemon.clock import ist
 from daemon.journal import Chain
-from daemon.messages import SessionClosed
+from daemon.messages import Reconciled, SessionClosed
 from daemon.simulation.loop import Life
 from market.bar import BarBatch
 from market.calendar import Phase
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _DRIFT: Final = 0.03
 # How long after its deadline an order may rest without a cancel: bars come that far apart from timers.
 _LATE_NS: Final = 120 * 10**9
+_RECENT_NS: Final = 300 * 10**9
 # Records in which a trip that is due must follow.
 _TRIP_WITHIN: Final = 6
 
@@ -53,7 +54,7 @@ class Invariants:
         self._ended: set[int] = set()  # processes whose last record is written
         self._trip_due = 0
         self._close_equity: int | None = None
-        self._moved_today = False
+        self._paid: set[int] = set()  # a start repeats what it finds on record; the exchange knows it by its sequence
 
     def broken(self, invariant: str, detail: str) -> None:
         """Note what does not hold."""
@@ -168,6 +169,14 @@ class Invariants:
         if value > exchange.balance().available:
             self.broken("confirmed cash", f"{order.tag} costs {value} of {exchange.balance().available} paise")
 
+    def paying(self, amount: int) -> None:
+        """Cash leaves the account: only what no open purchase may still take."""
+        world = self._world
+        free = world.exchange.balance().available
+        if -amount > free and world.session not in world.by_hand and amount not in self._paid:
+            self.broken("promised cash", f"{-amount} paise are taken out of {free}")
+        self._paid.add(amount)
+
     # ---- every record ------------------------------------------------------------------------------------------------
 
     def record(self, running: Running, message: Any, envelope: Any) -> None:
@@ -197,6 +206,20 @@ class Invariants:
             self.broken("a loss trips", f"a loss beyond the daily limit at record {self._trip_due}, and no trip")
         if isinstance(message, SessionClosed):
             self._note_close(running)
+        elif isinstance(message, Reconciled) and message.differences:
+            self._judge_differences(message)
+
+    def _judge_differences(self, message: Reconciled) -> None:
+        """What the daemon takes for the broker's figure is one: books that were not read are not empty books."""
+        world = self._world
+        if world.trouble.lags:
+            return
+        account, recent = world.exchange.account, world.now_ns() - _RECENT_NS
+        moved = {trade.symbol for trade in world.exchange.trade_book() if trade.at_ns > recent}
+        for difference in message.differences:
+            true = account.quantity(difference.symbol) if difference.symbol else account.cash
+            if difference.broker != true and not moved:
+                self.broken("unknown is not zero", f"{difference.text}, truly {true}")
 
     def _equity(self, running: Running, closes: dict[str, float]) -> int:
         books = running.books
@@ -239,7 +262,7 @@ class Invariants:
             if order.status != "open" or not order.tag or order.tag in world.cancelled:
                 continue
             since = max(order.at_ns, running.since_ns)
-            if now - since > longest and running.ready:
+            if now - since > longest and running.ready and running.clock_right:
                 self.broken("a deadline holds", f"{order.tag} rests for {(now - since) // 60_000_000_000} minutes")
 
     # ---- what a decision sees ----------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class Line:
             return
         seconds = chance.between(0.005, 0.5, "update")
         if chance.strikes("fill_late"):
-            seconds = chance.between(30.0, 300.0, "late update")
+            seconds = chance.between(30.0, 1800.0, "late update")
         world.later(seconds, self._deliver, report)
         if chance.strikes("fill_doubled"):
             world.later(seconds + chance.between(0.0, 60.0, "second update"), self._deliver, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from daemon.clock import ist
+from daemon.clock import ist, ist_ns
 from market.money import Paise, rupees
 from risk.approval import Side
 
@@ -99,7 +99,9 @@ class People:
             quantity = 1 + int(chance.roll("by hand: shares") * 30)
             world.at(world.moment(session, "by hand"), world.trade_by_hand, symbol, side, quantity)
         if chance.strikes("cash_moved"):
-            world.at(world.moment(session, "cash"), self._move_cash)
+            # Mostly while orders rest.
+            at_ns = ist_ns(session, hour=9, minute=20) + int(chance.between(0.0, 3600.0, "cash: second") * 1e9)
+            world.at(at_ns if chance.roll("cash: when") < 0.7 else world.moment(session, "cash"), self._move_cash)
 
     def press_stop(self, mode: str) -> None:
         """The latch first, as the stop plane does; then the daemon hears of it."""
@@ -116,9 +118,9 @@ class People:
     def _move_cash(self) -> None:
         amount = rupees(float(int(self._world.chance.between(1_000, 60_000, "amount"))))
         running = self._world.running
-        if running is not None and running.books is not None and self._world.chance.roll("how much") < 0.3:
-            # All the cash that the account shows; what is promised to purchases must be refused.
-            amount = Paise(max(100, running.books.account.cash - 100))
+        if running is not None and running.books is not None and self._world.chance.roll("how much") < 0.5:
+            # All the settled cash that the account shows; what is promised to purchases must be refused.
+            amount = Paise(max(100, running.books.account.available - 100))
             self._world.command("cash/withdraw", amount=amount, reason="all of it")
             return
         verb = self._world.chance.pick(("cash/deposit", "cash/withdraw"), "in or out")

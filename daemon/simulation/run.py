@@ -37,7 +37,7 @@ def _limits(liquidates: bool) -> RiskLimits:
     """The limits that ship; for some seeds with the liquidation on, and at a loss that a simulated month knows."""
     if not liquidates:
         return RiskLimits()
-    keys = {"enable_auto_liquidate": True, "confirm_auto_liquidate": True, "liquidate_if_loss_exceeds": 0.10}
+    keys = {"enable_auto_liquidate": True, "confirm_auto_liquidate": True, "liquidate_if_loss_exceeds": 0.06}
     return RiskLimits.model_validate({"emergency": keys})
 
 

@@ -101,8 +101,9 @@ class Running:
 class PaperSideOfTheWorld:
     """Cash goes to the exchange by the daemon's word, as on paper; its market and its depository are the world's."""
 
-    def __init__(self, exchange: PaperBroker) -> None:
+    def __init__(self, exchange: PaperBroker, invariants: Invariants) -> None:
         self._exchange = exchange
+        self._invariants = invariants
 
     def on_bars(self, batch: Any) -> None:
         """The world tells the exchange."""
@@ -118,6 +119,7 @@ class PaperSideOfTheWorld:
 
     def move_cash(self, *, amount: Any, sequence: int, cause: str) -> None:
         """Pay in or out."""
+        self._invariants.paying(amount)
         self._exchange.move_cash(amount=amount, sequence=sequence, cause=cause)
 
 
@@ -159,12 +161,12 @@ class World:
             symbols=SYMBOLS, opening_cash=_OPENING, charges=charges, model=FillModel(), now_ns=self.clock.now_ns
         )
         self.exchange.attach(self._on_exchange)
-        self.side = PaperSideOfTheWorld(self.exchange)
         self.tape: dict[str, Trade] = {}
         self.requested: set[str] = set()  # tags that have left the daemon
         self.by_hand: set[date] = set()  # sessions in which the owner traded
         self.cancelled: set[str] = set()  # tags that it has asked to cancel
         self.invariants = Invariants(self)
+        self.side = PaperSideOfTheWorld(self.exchange, self.invariants)
         self.model = ""
         self.strategy = Dice(SYMBOLS, chance, self.invariants.look)
         self.running: Running | None = None
