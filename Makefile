@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench docs mutants clean setup
+.PHONY: run test lint bench docs mutants soak-kill clean setup
 
 setup: $(READY)
 
@@ -37,6 +37,12 @@ mutants: $(READY)
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/python scripts/mutation_score.py
+
+# A month of paper trading in which the real daemon is killed 200 times (about twenty minutes).
+KILLS ?= 200
+SEED  ?= 1
+soak-kill: $(READY)
+	$(BIN)/python -m tests.e2e.kill_month --kills $(KILLS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) demo mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Final
+from typing import Final, Protocol
 
 from brokers.account import Account, Correction
 from brokers.charges import ChargeRates, DeliveryCharges
@@ -48,6 +48,35 @@ _ENDED: Final = {
     "expired": ReportKind.EXPIRED,
     "rejected": ReportKind.REJECTED,
 }
+
+
+class Wanted(Protocol):
+    """What the paper broker reads of an order: an approved one, or a request that came over the wire."""
+
+    @property
+    def tag(self) -> str:
+        """The client's own name for it."""
+        ...
+
+    @property
+    def symbol(self) -> str:
+        """What to trade."""
+        ...
+
+    @property
+    def side(self) -> Side:
+        """Which way."""
+        ...
+
+    @property
+    def quantity(self) -> int:
+        """Whole shares."""
+        ...
+
+    @property
+    def limit(self) -> Paise:
+        """The worst price, in paise per share."""
+        ...
 
 
 class PaperBroker:
@@ -91,6 +120,7 @@ class PaperBroker:
         self._silenced: set[str] = set()
         self._actions: list[CorporateAction] = []
         self._cash_sequence = 0
+        self.last_end_ns = 0  # end of the newest bars seen: where a feed goes on after a restart
         # Derived from the book and the session; rebuilt after a restart.
         self._blocked = 0
         self._selling: dict[str, int] = {}
@@ -136,6 +166,13 @@ class PaperBroker:
         for order in orders:
             if not is_approved(order):
                 raise AssertionError(f"order {order.tag} was not approved by the gate")
+        self.receive(orders)
+
+    def receive(self, orders: Sequence[Wanted]) -> None:
+        """Take orders as a broker does, who knows nothing of a client's gate.
+
+        For the broker process alone, whose clients' adapters have looked at the seal; an architecture test holds that.
+        """
         reports: list[OrderReport] = []
         at_ns = self._now_ns()
         loses = self.model.loses
@@ -189,20 +226,7 @@ class PaperBroker:
 
     def order_book(self) -> tuple[OrderSnapshot, ...]:
         """Return today's orders."""
-        return tuple(
-            OrderSnapshot(
-                order.broker_order_id,
-                order.tag,
-                order.symbol,
-                order.side,
-                order.quantity,
-                order.filled,
-                order.limit,
-                _LISTED.get(order.status, order.status),
-                order.at_ns,
-            )
-            for order in self._book.values()
-        )
+        return tuple([_snapshot(order) for order in self._book.values()])
 
     def trade_book(self) -> tuple[Trade, ...]:
         """Return today's trades."""
@@ -216,6 +240,29 @@ class PaperBroker:
         """Send reports to another sink; return the one before."""
         before, self._sink = self._sink, sink
         return before
+
+    @property
+    def session(self) -> date | None:
+        """The session whose books these are."""
+        return self._session
+
+    @property
+    def is_open(self) -> bool:
+        """Whether orders are taken."""
+        return self._is_open
+
+    def order(self, tag: str) -> tuple[OrderSnapshot, str] | None:
+        """Return an order of today's book and what is to be said of it, None for a tag that is not in it."""
+        order = self._book.get(tag)
+        return None if order is None else (_snapshot(order), order.detail)
+
+    def knows(self, action: CorporateAction) -> bool:
+        """Return whether a corporate action is in the books."""
+        return any(known.key == action.key for known in self._actions)
+
+    def has_traded_since(self, day: date) -> bool:
+        """Return whether bars of this day or a later one have been seen: prices are then on that day's basis."""
+        return self._session is not None and self._session >= day and bool(self._market.volume)
 
     # ---- driven by the composition -----------------------------------------------------------------------------------
 
@@ -271,6 +318,8 @@ class PaperBroker:
                     quantity = min(quote[0], order.quantity - order.filled)
                     match.take(order.symbol, self._fill(order, quantity, quote[1], at_ns, reports))
         self._market.remember(batch)
+        if batch.end_ns > self.last_end_ns:
+            self.last_end_ns = batch.end_ns
         self._commit(reports)
 
     def end_session(self) -> None:
@@ -295,7 +344,7 @@ class PaperBroker:
         It belongs before the start of its session. Orders live one day, so none is open then that it could touch; one that
         a missing end of the session before left open is ended here.
         """
-        if any(known.key == action.key for known in self._actions):
+        if self.knows(action):
             return None
         reports: list[OrderReport] = []
         at_ns = self._now_ns()
@@ -364,15 +413,9 @@ class PaperBroker:
 
     # ---- taking orders -----------------------------------------------------------------------------------------------
 
-    def _place(self, approved: ApprovedOrder, at_ns: int, reports: list[OrderReport]) -> None:
+    def _place(self, wanted: Wanted, at_ns: int, reports: list[OrderReport]) -> None:
         self._order_count += 1
-        tag, symbol, side, quantity, limit = (
-            approved.tag,
-            approved.symbol,
-            approved.side,
-            approved.quantity,
-            approved.limit,
-        )
+        tag, symbol, side, quantity, limit = wanted.tag, wanted.symbol, wanted.side, wanted.quantity, wanted.limit
         order = PaperOrder(tag, f"P{self._prefix}{self._order_count:06d}", symbol, side, quantity, limit, at_ns)
         self._book[tag] = order
         refusal = self._refusal(order)
@@ -539,6 +582,7 @@ class PaperBroker:
             sorted(self._silenced),
             self._actions,
             self._cash_sequence,
+            self.last_end_ns,
         )
 
     def _restore(self, state: PaperState) -> None:
@@ -551,6 +595,7 @@ class PaperBroker:
         self._market = state.market
         self._silenced = set(state.silenced)
         self._actions, self._cash_sequence = state.actions, state.cash_sequence
+        self.last_end_ns = state.last_end_ns
         for order in self._resting.values():
             self._blocked += order.blocked
             if order.side is Side.SELL:
@@ -562,3 +607,17 @@ class PaperBroker:
                 for order in list(self._resting.values()):
                     self._end(order, "expired", "the session ended")
                 self._is_open = False
+
+
+def _snapshot(order: PaperOrder) -> OrderSnapshot:
+    return OrderSnapshot(
+        order.broker_order_id,
+        order.tag,
+        order.symbol,
+        order.side,
+        order.quantity,
+        order.filled,
+        order.limit,
+        _LISTED.get(order.status, order.status),
+        order.at_ns,
+    )

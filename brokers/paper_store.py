@@ -63,6 +63,7 @@ class PaperState(msgspec.Struct):
     # What was applied, so that nothing is applied twice: corporate actions, and the last movement of cash.
     actions: list[CorporateAction] = []  # msgspec copies an empty list default
     cash_sequence: int = 0
+    last_end_ns: int = 0
 
 
 class PaperStore:

@@ -18,7 +18,8 @@ READ_SECONDS: Final = 20.0
 
 
 class BookReader:
-    """Reads order book, trades, positions and funds.
+    """Reads order book, trades, positions and funds. A question waits for READ_SECONDS of the machine's: `pace` of the
+    loop's seconds are one of those.
 
     `not_left` names the orders that wait in this process, `sequence` is the journal's last record, `post` takes the answer,
     `spawn` runs the work.
@@ -32,12 +33,14 @@ class BookReader:
         sequence: Callable[[], int],
         post: Callable[[AccountRead], None],
         spawn: Callable[[str, Coroutine[Any, Any, None]], object],
+        pace: float = 1.0,
     ) -> None:
         self._broker = broker
         self._not_left = not_left
         self._sequence = sequence
         self._post = post
         self._spawn = spawn
+        self._seconds = READ_SECONDS * pace
         self._waiting: deque[ReadAccount] = deque()
         self._reading = False
 
@@ -59,11 +62,11 @@ class BookReader:
     async def _one(self, effect: ReadAccount) -> AccountRead:
         broker, began, not_left = self._broker, self._sequence(), self._not_left()
         unknown: dict[str, Unknown] = {}
-        books: dict[str, Any] = {"orders": await _ask("orders", broker.orders, unknown)}
-        books["trades"] = await _ask("trades", broker.trades, unknown)
+        books: dict[str, Any] = {"orders": await _ask("orders", broker.orders, unknown, self._seconds)}
+        books["trades"] = await _ask("trades", broker.trades, unknown, self._seconds)
         if not effect.orders_only:
-            books["positions"] = await _ask("positions", broker.positions, unknown)
-            books["funds"] = await _ask("funds", broker.funds, unknown)
+            books["positions"] = await _ask("positions", broker.positions, unknown, self._seconds)
+            books["funds"] = await _ask("funds", broker.funds, unknown, self._seconds)
         return AccountRead(
             purpose=effect.purpose,
             unknown="; ".join([f"{name}: {answer.reason}" for name, answer in unknown.items()]),
@@ -75,10 +78,10 @@ class BookReader:
         )
 
 
-async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: dict[str, Unknown]) -> Any:
+async def _ask(name: str, read: Callable[[], Awaitable[Read[Any]]], unknown: dict[str, Unknown], seconds: float) -> Any:
     """Return what the broker answered; note what it did not."""
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(seconds):
             answer = await read()
     except TimeoutError:
         answer = Unknown(f"no answer in {READ_SECONDS:.0f} s")

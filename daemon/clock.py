@@ -44,6 +44,17 @@ class Clock:
         """Return the clock of an ordinary loop, set once from the machine's wall clock."""
         return cls(loop, time.time_ns() - int(loop.time() * 1e9))
 
+    def move(self, by_ns: int) -> int:
+        """Set the clock later by so much, in whole microseconds; return what it was moved by."""
+        before = self.epoch_ns
+        self.epoch_ns = before + by_ns - (before + by_ns) % 1000
+        return self.epoch_ns - before
+
+    @property
+    def pace(self) -> float:
+        """How many of the loop's seconds pass in one of the machine's: what waits for another process counts those."""
+        return float(getattr(self.loop, "speed", 1.0))
+
     def now_ns(self) -> int:
         """Return nanoseconds since 1970-01-01 UTC, in steps of a microsecond.
 
@@ -119,7 +130,7 @@ class ScaledTimeLoop(asyncio.SelectorEventLoop):
     """An ordinary loop whose seconds are shorter: real sockets, real threads, time running `speed` times faster."""
 
     def __init__(self, speed: float) -> None:
-        self._speed = speed
+        self.speed = speed
         self._started = time.monotonic()
         selector = _ScaledSelector()
         selector.speed = speed
@@ -127,7 +138,7 @@ class ScaledTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Return scaled seconds since the loop was made."""
-        return (time.monotonic() - self._started) * self._speed
+        return (time.monotonic() - self._started) * self.speed
 
 
 def wall_ns() -> int:

@@ -151,7 +151,7 @@ class Control:
         )
         self.core.bus.post(Lane.CONTROL, message)
         try:
-            status, payload = await asyncio.wait_for(answer, ANSWER_SECONDS)
+            status, payload = await asyncio.wait_for(answer, ANSWER_SECONDS * self.core.clock.pace)
         except TimeoutError:
             self.core.edges.outside.replies.pop(token, None)
             reason = self.core.bus.failed or "the dispatch did not answer in time"

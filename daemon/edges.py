@@ -87,6 +87,7 @@ class Edges:
             sequence=lambda: self.bus.journal.seq,
             post=lambda message: self.bus.post(Lane.BROKER, message),
             spawn=self.spawn,
+            pace=clock.pace,
         )
         self._bus: Bus | None = None
         self._timers: dict[str, tuple[asyncio.TimerHandle, SetTimer]] = {}
@@ -163,6 +164,11 @@ class Edges:
             self.outside.broker.submit(tuple(leaving))
         if held:
             self.on_reports(tuple(held))
+
+    def held_back(self, order: ApprovedOrder) -> str:
+        """Take the last look once more: for a broker's client that sends one order after the other and may have waited."""
+        now = self.clock.now_ns()
+        return self._held_back(order, self.maker.priced_not_before(session_day(now)), self.maker.closed(now))
 
     def _held_back(self, order: ApprovedOrder, not_before: int, closed: frozenset[str]) -> str:
         """Return why an order may not leave now. Much may have happened while its record was on its way to disk, or while

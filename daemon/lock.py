@@ -1,4 +1,5 @@
-"""One daemon per directory: an advisory lock that the kernel drops when the process ends, however it ends."""
+"""One daemon, and one keeper of the paper broker's books, per directory: an advisory lock that the kernel drops when the
+process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from market.errors import BadInput
 class InstanceLock:
     """Holds the lock file while open. Raises BadInput naming the other process when it is taken."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "daemon") -> None:
         self.path = path
+        self.what = what
         self._handle: int | None = None
 
     def __enter__(self) -> InstanceLock:
@@ -25,7 +27,9 @@ class InstanceLock:
         except BlockingIOError:
             owner = os.read(handle, 64).decode(errors="replace").strip() or "unknown"
             os.close(handle)
-            raise BadInput(f"{self.path}: another daemon (pid {owner}) runs on this directory; stop it first") from None
+            raise BadInput(
+                f"{self.path}: another {self.what} (pid {owner}) runs on this directory; stop it first"
+            ) from None
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle

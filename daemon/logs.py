@@ -99,6 +99,7 @@ ALERT_EVENTS: Final = (
     "breaker.released",
     "breaker.tripped",
     "broker.lost",
+    "broker.refused",
     "clock.moved",
     "component.failed",
     "condition.began",

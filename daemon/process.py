@@ -227,8 +227,8 @@ class Process:
         """The daemon's time was wrong by so much: set it, and let all that waits for an instant wait for it anew."""
         if self.driver is None or self.stopping:
             return
-        self.clock.epoch_ns += by_ns
-        self.core.bus.post(Lane.CONTROL, ClockMoved(by_ns=by_ns, why=why))
+        moved_ns = self.clock.move(by_ns)
+        self.core.bus.post(Lane.CONTROL, ClockMoved(by_ns=moved_ns, why=why))
         self.core.edges.rearm()
         self.driver.stop()
         self._drive()

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,18 +19,24 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from brokers.charges import DeliveryCharges
 from brokers.paper import FillModel, PaperBroker
+from brokers.paper_side import PaperSide
 from brokers.paper_store import PaperStore
+from brokers.port import Broker
+from brokers.remote_paper import RemotePaperBroker
+from brokers.remote_side import RemoteSide
 from daemon.agenda import Recurring
 from daemon.book_changes import NO_ACTIONS
 from daemon.clock import IST, Clock, ist, read_clocks, stopwatch
 from daemon.control import Control, may_stop
 from daemon.effects import Alert
+from daemon.heartbeat import SECONDS, Heartbeat
 from daemon.inference import StrategyHost
 from daemon.journal import Journal
 from daemon.latch import Latch
 from daemon.lock import InstanceLock
 from daemon.logs import RecordLog
 from daemon.messages import (
+    BrokerConnection,
     ComponentFailed,
     HistoryLoaded,
     Lane,
@@ -48,6 +55,7 @@ from market.calendar import Calendar
 from market.corporate_actions import ActionTable
 from market.errors import BadInput
 from market.feed import FeedClient
+from risk.approval import ApprovedOrder
 from risk.limits import RiskLimits
 from strategies.protocol import Strategy
 
@@ -63,7 +71,7 @@ SHUTDOWN_STAGES: Final = {
 
 @dataclass(slots=True)
 class Service:
-    """What one daemon process is made of.
+    """What one daemon process is made of. `broker` is a broker process's address; empty: the paper broker in this process.
 
     `load_active` returns (strategy, version, sha256) of the active model; `activate` makes a version the active one. Both
     raise BadInput for a model that does not verify.
@@ -86,10 +94,14 @@ class Service:
     exit_when_feed_ends: bool = False
     feed_heartbeat: float | None = 20.0
     watches_clock: bool = True
+    broker: str = ""
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT, or the end of a played feed. Raises BadInput when a daemon runs here already."""
-        with InstanceLock(self.paths.lock):
+        with ExitStack() as locks:
+            locks.enter_context(InstanceLock(self.paths.lock))
+            if not self.broker:
+                locks.enter_context(InstanceLock(self.paths.broker_lock, "keeper of the paper broker's books"))
             await _Running(self).run()
 
 
@@ -105,6 +117,7 @@ class _Running:
         log_file = service.paths.logs(service.settings.mode) / "daemon.jsonl"
         self.log = RecordLog(log_file, console=service.console, mode=service.settings.mode)
         self.plane: StopPlane | None = None
+        self.heartbeat = Heartbeat(service.paths.heartbeat)
         self._publishes = False
         self._feed_connected = False
         self._told_state = ""
@@ -112,15 +125,7 @@ class _Running:
         service.paths.state.mkdir(parents=True, exist_ok=True)
         self.latch.prepare()
         charges = DeliveryCharges.default()
-        self.broker = PaperBroker(
-            symbols=service.settings.symbols,
-            opening_cash=service.settings.opening_cash,
-            charges=charges,
-            model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
-            now_ns=self.clock.now_ns,
-            store=PaperStore(service.paths.paper_broker),
-            schedule=self.clock.loop.call_later,
-        )
+        self.broker, side = self._make_broker(charges)
         self.host = StrategyHost(self.clock, service.strategy, version=service.model)
         self.process = Process(
             settings=service.settings,
@@ -130,7 +135,7 @@ class _Running:
             limits=service.limits,
             charges=charges,
             broker=self.broker,
-            side=self.broker,
+            side=side,
             host=self.host,
             latch=self.latch,
             history=service.history,
@@ -148,6 +153,30 @@ class _Running:
             ),
         )
         self.core = self.process.core
+
+    def _make_broker(self, charges: DeliveryCharges) -> tuple[Broker, PaperSide]:
+        service = self.service
+        if service.broker:
+            remote = RemotePaperBroker(
+                service.broker,
+                pace=self.clock.pace,
+                on_state=self._on_broker_state,
+                hold=self._held_back,
+            )
+            return remote, RemoteSide(remote)
+        paper = PaperBroker(
+            symbols=service.settings.symbols,
+            opening_cash=service.settings.opening_cash,
+            charges=charges,
+            model=service.fill_model or FillModel(slippage_bps=service.settings.slippage_bps),
+            now_ns=self.clock.now_ns,
+            store=PaperStore(service.paths.paper_broker),
+            schedule=self.clock.loop.call_later,
+        )
+        return paper, paper
+
+    def _held_back(self, order: ApprovedOrder) -> str:
+        return self.core.edges.held_back(order)
 
     # ---- start -------------------------------------------------------------------------------------------------------
 
@@ -183,6 +212,7 @@ class _Running:
                 models.start()
             feed = core.edges.spawn("feed", self._feed())
             core.edges.spawn("watchdog", self._watch())
+            core.edges.spawn("heartbeat", self._beat())
             if service.exit_when_feed_ends:
                 feed.add_done_callback(lambda _: self._feed_ended())
             await self.stopping.wait()
@@ -220,6 +250,18 @@ class _Running:
             self.stopping.set()
         else:
             self.clock.loop.call_later(1.0, self._feed_ended)
+
+    def _on_broker_state(self, state: str, detail: str) -> None:
+        """A stream that was lost may have missed something; what the broker refused of ours is in our books alone."""
+        if self.stopping.is_set():
+            return
+        if state == "refused":
+            self.log.alert(Alert("error", "broker.refused", detail), self.clock.now_ns())
+        elif (state == "lost") != self._broker_lost:  # each further attempt is no news
+            self._broker_lost = state == "lost"
+            connected = not self._broker_lost
+            message = BrokerConnection(connected=connected, detail="" if connected else detail)
+            self.core.bus.post(Lane.BROKER, message)
 
     # ---- while running -----------------------------------------------------------------------------------------------
 
@@ -297,6 +339,15 @@ class _Running:
                 notify("WATCHDOG=1")
             await asyncio.sleep(period)
 
+    async def _beat(self) -> None:
+        state = self.core.state
+        while True:
+            if self.core.bus.failed is None:
+                # A dispatch that has stopped carries nothing out any more, although the loop turns.
+                session = state.session.isoformat() if state.session_open and state.session is not None else ""
+                self.heartbeat.beat(session=session, open_orders=len(state.live))
+            await asyncio.sleep(SECONDS * self.clock.pace)
+
     def _check_model(self) -> None:
         if self.service.load_active is not None:
             self._load_model(only_if_new=True)
@@ -336,6 +387,7 @@ class _Running:
             return ModelLoaded(version=version, sha256="", accepted=False, detail=str(error))
 
     _last_refusal: str = ""
+    _broker_lost: bool = False
 
     # ---- stop --------------------------------------------------------------------------------------------------------
 
@@ -345,6 +397,8 @@ class _Running:
             self.log.record(record, envelope)
         await asyncio.to_thread(core.journal.close)
         await core.edges.close()
+        if core.bus.failed is None:
+            self.heartbeat.stopped()
         await control.close()
         if self.plane is not None:
             self.plane.close()

@@ -134,6 +134,21 @@ class Paths:
         return self.state / "paper_broker.sqlite"
 
     @property
+    def heartbeat(self) -> Path:
+        """What the loop writes every second; the guardian reads it."""
+        return self.state / "heartbeat"
+
+    @property
+    def broker_lock(self) -> Path:
+        """Who keeps the paper broker's state: a broker process, or a daemon with the broker inside."""
+        return self.state / "broker.lock"
+
+    @property
+    def broker_socket(self) -> Path:
+        """Where a broker process listens when it is given no port."""
+        return self.state / "broker.sock"
+
+    @property
     def latch(self) -> Path:
         """Directory of the stop latch."""
         return self.state / "latch"

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from tarazu import __version__
-from tarazu.commands import data, demo, models, operate, run, simulate, stress, training
+from tarazu.commands import broker, data, demo, models, operate, run, simulate, stress, training
 from tarazu.guard import foreign_rooms
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def _root(
 
 operate.register(app)
 run.register(app)
+broker.register(app)
 stress.register(app)
 simulate.register(app)
 demo.register(app)

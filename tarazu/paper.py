@@ -26,24 +26,20 @@ def run_paper(
     latency: float,
     settle: int,
     quiet: bool,
+    broker: str = "",
 ) -> None:
     """Run the daemon until it is told to stop. A played feed sets the pace: its clock is read first."""
     from brokers.paper import FillModel
+    from brokers.wire import split_address
     from daemon.service import Service
-    from market.feed import read_clock
     from strategies.artifact import activate, active_version
 
     deployment = Deployment.open(root, mode="paper")
-    if not feed_url.startswith(("http://", "https://")):
-        raise BadInput(f"--feed {feed_url!r}: must be the address of a feed server, like http://127.0.0.1:8710")
-    hello = asyncio.run(read_clock(feed_url))
-    heard = stopwatch()
-    loop = ScaledTimeLoop(hello.speed)
-    # A played second may be a few milliseconds: what passed since the feed told its time counts at the feed's pace.
-    now_ns = hello.now_ns + int((stopwatch() - heard) * hello.speed * NS)
-    clock = Clock(loop, now_ns - int(loop.time() * NS))
+    if broker:
+        split_address(broker)
+    loop, clock = clock_of_feed(feed_url)
     settings = deployment.settings(mode="paper", settle=settle)
-    settings = replace(settings, dead_man=settings.dead_man.at_speed(hello.speed))
+    settings = replace(settings, dead_man=settings.dead_man.at_speed(clock.pace))
     today = session_day(clock.now_ns())
     symbols = settings.symbols
     made, version = deployment.strategy(name=strategy, model=model, symbols=symbols, today=today)
@@ -78,15 +74,30 @@ def run_paper(
         console=not quiet,
         exit_when_feed_ends=until_feed_ends,
         # Pings in a feed's accelerated seconds would come in milliseconds.
-        feed_heartbeat=20.0 if hello.speed == 1.0 else None,
+        feed_heartbeat=20.0 if clock.pace == 1.0 else None,
         # An accelerated daemon's time has nothing to do with the machine's clock.
-        watches_clock=hello.speed == 1.0,
+        watches_clock=clock.pace == 1.0,
+        broker=broker,
     )
     try:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(service.run())
     finally:
         loop.close()
+
+
+def clock_of_feed(feed_url: str) -> tuple[ScaledTimeLoop, Clock]:
+    """Return a loop at the feed's pace and a clock that shows its time. Raises BadInput, DependencyFailed."""
+    from market.feed import read_clock
+
+    if not feed_url.startswith(("http://", "https://")):
+        raise BadInput(f"--feed {feed_url!r}: must be the address of a feed server, like http://127.0.0.1:8710")
+    hello = asyncio.run(read_clock(feed_url))
+    heard = stopwatch()
+    loop = ScaledTimeLoop(hello.speed)
+    # A played second may be a few milliseconds: what passed since the feed told its time counts at the feed's pace.
+    now_ns = hello.now_ns + int((stopwatch() - heard) * hello.speed * NS)
+    return loop, Clock(loop, now_ns - int(loop.time() * NS))
 
 
 def run_feed(

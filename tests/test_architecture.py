@@ -53,6 +53,30 @@ def test_stop_imports_the_standard_library_and_the_command_line_library_alone():
     }
 
 
+def test_the_guardian_is_small():
+    loaded = imported_by("import tarazu.cli, tarazu.commands.broker, tarazu.guardian")
+    assert not loaded & {"torch", "pandas", "numpy", "pydantic", "structlog", "apscheduler", "daemon.core"}
+
+
+def test_the_guardian_looks_where_the_daemon_writes():
+    from daemon.settings import Paths
+    from tarazu.guardian import HEARTBEAT, LATCH
+
+    paths = Paths(ROOT)
+    assert (paths.heartbeat, paths.latch) == (ROOT / HEARTBEAT, ROOT / LATCH)
+
+
+def test_orders_without_a_seal_reach_a_paper_broker_through_its_own_server_alone():
+    callers = [
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "receive"
+        if node.args
+    ]
+    assert sorted(callers) == ["brokers/broker_server.py", "brokers/paper.py"]
+
+
 @pytest.mark.parametrize(
     "planted",
     [

@@ -168,6 +168,9 @@ def paper(
     latency: float = typer.Option(0.0, "--latency", min=0.0, help="Seconds the paper broker takes to report."),
     settle: int = typer.Option(20, "--settle-seconds", min=0, help="Seconds after the trade time for data to arrive."),
     quiet: bool = typer.Option(False, "--quiet", help="Log to the file only."),
+    broker: str = typer.Option(
+        "", "--broker", help="A broker process (http://127.0.0.1:PORT or unix:PATH) instead of the broker inside."
+    ),
     root: Path = Root,
 ) -> None:
     """Trade on paper, in the foreground, until SIGTERM (systemd runs exactly this).
@@ -189,6 +192,7 @@ def paper(
         latency=latency,
         settle=settle,
         quiet=quiet,
+        broker=broker,
     )
 
 

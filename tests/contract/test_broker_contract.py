@@ -5,6 +5,8 @@ A rig is a broker and a market that the test can move: paper has its own, a remo
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,11 +15,13 @@ from typing import Any, Protocol
 
 import pytest
 
+from brokers.broker_server import BrokerServer
 from brokers.charges import DeliveryCharges
 from brokers.orders import TERMINAL, Order, OrderState, order_tag
 from brokers.paper import FillModel, PaperBroker
 from brokers.paper_store import PaperStore
 from brokers.port import Broker, Known, OrderReport, ReportKind, Unknown
+from brokers.remote_paper import RemotePaperBroker
 from market.bar import BarBatch, Interval
 from market.money import rupees
 from risk.approval import ApprovedOrder, ProposedOrder, Side, _seal
@@ -33,6 +37,10 @@ class Rig(Protocol):
 
     broker: Broker
     reports: list[OrderReport]
+
+    async def start(self) -> None:
+        """Open the session under test."""
+        ...
 
     async def trade(self, *, low: float, high: float, volume: int = 1_000_000) -> None:
         """Let the market trade a range, long enough for an order to take `volume / 10` shares, and settle reports."""
@@ -85,6 +93,9 @@ class PaperRig:
         )
         self.broker.attach(self.reports.extend)
 
+    async def start(self) -> None:
+        await self.broker.open()
+
     async def trade(self, *, low: float, high: float, volume: int = 1_000_000) -> None:
         start = NOON_NS + self.minute * 60 * 10**9
         self.minute += 1
@@ -111,13 +122,69 @@ class PaperRig:
         await self.broker.close()
 
 
-RIGS: dict[str, Callable[[Path], Rig]] = {"paper": lambda path: PaperRig(path / "paper.sqlite")}
+@dataclass
+class RemoteRig:
+    """The paper broker behind a real socket on loopback. What the fill model loses is a connection that breaks."""
+
+    path: Path
+    reports: list[OrderReport] = field(default_factory=list)
+    broker: Any = None
+    inner: Any = None
+    server: Any = None
+    address: str = ""
+
+    async def start(self) -> None:
+        self.inner = PaperRig(self.path)
+        self.server = BrokerServer(self.inner.broker, now_ns=lambda: NOON_NS)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        await self.server.start(listener)
+        await self._connect()
+
+    async def _connect(self) -> None:
+        self.broker = RemotePaperBroker(self.address, seconds=5.0)
+        self.broker.attach(self.reports.extend)
+        await self.broker.open()
+
+    async def trade(self, *, low: float, high: float, volume: int = 1_000_000) -> None:
+        await self.settle()
+        await self.inner.trade(low=low, high=high, volume=volume)
+        await self.settle()
+
+    async def settle(self) -> None:
+        busy = ("broker orders", "cancel")
+        while any(task.get_name().startswith(busy) for task in self.broker._tasks):
+            await asyncio.sleep(0)
+        while self.broker.sequence < self.server.sequence:
+            await asyncio.sleep(0)
+
+    def lose_answer(self, tag: str) -> None:
+        self.inner.lose_answer(tag)
+
+    def fail_reads(self, reason: str) -> None:
+        self.inner.fail_reads(reason)
+
+    async def restart(self) -> None:
+        self.broker.attach(lambda reports: None)
+        await self.broker.close()
+        await self._connect()
+
+    async def close(self) -> None:
+        await self.broker.close()
+        await self.server.close()
+        await self.inner.close()
+
+
+RIGS: dict[str, Callable[[Path], Rig]] = {
+    "paper": lambda path: PaperRig(path / "paper.sqlite"),
+    "remote_paper": lambda path: RemoteRig(path / "paper.sqlite"),
+}
 
 
 @pytest.fixture(params=sorted(RIGS))
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     it = RIGS[request.param](tmp_path)
-    await it.broker.open()
+    await it.start()
     yield it
     await it.close()
 

@@ -32,6 +32,7 @@ def silent_core():
     posted = []
     return SimpleNamespace(
         posted=posted,
+        clock=SimpleNamespace(pace=1.0),
         bus=SimpleNamespace(post=lambda lane, message: posted.append(message), failed=None),
         edges=SimpleNamespace(outside=SimpleNamespace(replies={})),
     )

@@ -84,12 +84,28 @@ class Deployment:
         assert line.startswith("feed http://"), line + process.stderr.read()
         return line.split()[1]
 
-    def daemon(self, url: str, strategy: str, *, latency: float = 0.0) -> subprocess.Popen[str]:
-        """Start the paper daemon."""
+    def daemon(
+        self, url: str, strategy: str, *, latency: float = 0.0, broker: str | None = None
+    ) -> subprocess.Popen[str]:
+        """Start the paper daemon, on a broker process when given its address."""
         return self.spawn(
             "paper", "--root", str(self.root), "--feed", url, "--strategy", strategy, "--until-feed-ends",
-            "--latency", str(latency), "--quiet",
+            "--latency", str(latency), "--quiet", *(() if broker is None else ("--broker", broker)),
         )  # fmt: skip
+
+    def broker(self, url: str, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+        """Start the broker process on a feed; return it and its address."""
+        process = self.spawn("broker", "--root", str(self.root), "--feed", url, "--port", "0", "--quiet", *arguments)
+        line = process.stdout.readline()
+        assert line.startswith("broker http://"), line + process.stderr.read()
+        return process, line.split()[1]
+
+    def guardian(self, address: str, *, limit: float) -> subprocess.Popen[str]:
+        """Start the guardian; return it when it watches."""
+        process = self.spawn("guardian", "--root", str(self.root), "--broker", address, "--limit", str(limit))
+        line = process.stderr.readline()
+        assert '"guardian.started"' in line, line
+        return process
 
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `tarazu` with arguments."""
