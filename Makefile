@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench docs mutants clean setup
+.PHONY: run test lint bench docs mutants soak planted-bugs clean setup
 
 setup: $(READY)
 
@@ -37,6 +37,14 @@ mutants: $(READY)
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/python scripts/mutation_score.py
+
+# Ten thousand simulated days with the full fault profile, a minute or two of one core. docs/simulation.md has the last run.
+soak: $(READY)
+	$(BIN)/tarazu simulate --seeds 0..999 --days 10 --faults full --coverage
+
+# Faults put into a copy of the code, one at a time: does the simulation see each?
+planted-bugs: $(READY)
+	$(BIN)/python -m tests.simulation.planted_bugs
 
 clean:
 	rm -rf $(VENV) demo mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
