@@ -145,7 +145,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     "P3": "the simulation, by `killed`",
     "P4": "tests/daemon/test_stop_plane.py",
     "P5": "tests/daemon/test_stop_plane.py, by a blocked loop",
-    "P6": "systemd/tarazu.service; not played",
+    "P6": "systemd/tarazu-paper.service; not played",
     "P8": "tests/e2e/test_paper_process.py kills it",
     "P9": f"{NOT_YET}",
     "P10": "tests/e2e/test_paper_process.py",
