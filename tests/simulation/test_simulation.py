@@ -155,5 +155,5 @@ def test_the_catalogue_in_the_documents_is_the_one_of_the_code_and_names_files_t
     codes = {fault.code for fault in FAULTS}
     assert len(CATALOGUE) == 96 and codes <= CATALOGUE.keys() and CATALOGUE.keys() == codes | ELSEWHERE.keys()
     for where in ELSEWHERE.values():
-        for file in re.findall(r"[\w/]+\.(?:py|service)", where):
+        for file in re.findall(r"[\w/-]+\.(?:py|service)", where):
             assert (ROOT / file).exists(), file
