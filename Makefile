@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench docs mutants soak-kill clean setup
+.PHONY: run test lint bench docs mutants soak soak-kill planted-bugs clean setup
 
 setup: $(READY)
 
@@ -43,6 +43,14 @@ KILLS ?= 200
 SEED  ?= 1
 soak-kill: $(READY)
 	$(BIN)/python -m tests.e2e.kill_month --kills $(KILLS) --seed $(SEED)
+
+# Ten thousand simulated days with the full fault profile, a minute or two of one core. docs/simulation.md has the last run.
+soak: $(READY)
+	$(BIN)/tarazu simulate --seeds 0..999 --days 10 --faults full --coverage
+
+# Faults put into a copy of the code, one at a time: does the simulation see each?
+planted-bugs: $(READY)
+	$(BIN)/python -m tests.simulation.planted_bugs
 
 clean:
 	rm -rf $(VENV) demo mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -32,8 +32,17 @@ class Day:
 class SimulatedMarket:
     """Makes each day when it is asked for, in order."""
 
-    def __init__(self, symbols: tuple[str, ...], chance: Chance, first: date, before: list[date]) -> None:
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        chance: Chance,
+        before: list[date],
+        times: tuple[tuple[int, int], ...] = BAR_TIMES,
+    ) -> None:
         self.symbols = symbols
+        self._times = times
+        # However many bars a day has, its prices walk as far.
+        self._step = 0.003 * (len(BAR_TIMES) / len(times)) ** 0.5
         self.actions: list[CorporateAction] = []
         self._chance = chance
         self._prices = list(_OPENING[: len(symbols)])
@@ -59,10 +68,13 @@ class SimulatedMarket:
         falls = chance.strikes("crash")
         volume = _THIN if chance.strikes("thin_market") else _VOLUME
         bars = []
-        for hour, minute in BAR_TIMES:
+        fallen = False
+        for hour, minute in self._times:
             opened = tuple(self._prices)
             # A fall of a tenth in the middle of the day, which no single bar calls beyond belief.
-            self._walk(0.003, drift=-0.11 if falls and hour == 11 else 0.0)
+            falling = falls and hour == 11 and not fallen
+            self._walk(self._step, drift=-0.11 if falling else 0.0)
+            fallen = fallen or falling
             closed = tuple(self._prices)
             end_ns = ist_ns(session, hour=hour, minute=minute)
             bars.append(

@@ -13,6 +13,7 @@ from daemon.clock import cpu_seconds, ist
 from daemon.simulation.chance import Chance, Hit
 from daemon.simulation.faults import rates
 from daemon.simulation.invariants import Broken
+from daemon.simulation.market import BAR_TIMES
 from daemon.simulation.world import World
 from market.calendar import Calendar
 from risk.schema import RiskLimits
@@ -96,6 +97,7 @@ def run_seed(
     only: frozenset[Hit] | None = None,
     always: frozenset[Hit] = frozenset(),
     story: bool = False,
+    bar_times: tuple[tuple[int, int], ...] = BAR_TIMES,
     prepare: Callable[[World], None] = lambda world: None,
 ) -> Outcome:
     """Play one run. With `only`, no other faults strike; `always` do; with `story`, what happened is told line by line."""
@@ -112,6 +114,7 @@ def run_seed(
         calendar=_calendar(),
         charges=_charges(),
         shuffled=seed % _SHUFFLED_EVERY == 1,
+        bar_times=bar_times,
         log=log if story else None,
     )
     if story:

@@ -30,7 +30,7 @@ from daemon.simulation.disk import SimulatedDisk, SimulatedJournal, SimulatedLat
 from daemon.simulation.feed import Feed
 from daemon.simulation.invariants import Invariants
 from daemon.simulation.loop import Killed, Life, SimulationLoop
-from daemon.simulation.market import SimulatedMarket
+from daemon.simulation.market import BAR_TIMES, SimulatedMarket
 from daemon.simulation.network import Line, Trouble
 from daemon.simulation.people import People
 from daemon.simulation.strategy import Dice, SimulatedHost
@@ -136,6 +136,7 @@ class World:
         calendar: Calendar,
         charges: DeliveryCharges,
         shuffled: bool = False,
+        bar_times: tuple[tuple[int, int], ...] = BAR_TIMES,
         log: Callable[[int, str], None] | None = None,
     ) -> None:
         self.chance = chance
@@ -155,7 +156,7 @@ class World:
         self.settings = DaemonSettings(
             "simulated", "paper", tuple(map(Instrument, SYMBOLS)), _OPENING, reconcile=reading
         )
-        self.market = SimulatedMarket(SYMBOLS, chance, self.sessions[0], before)
+        self.market = SimulatedMarket(SYMBOLS, chance, before, bar_times)
         self.disk = SimulatedDisk()
         self.trouble = Trouble()
         self.exchange = PaperBroker(

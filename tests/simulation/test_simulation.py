@@ -1,17 +1,19 @@
 """The simulation itself: seeds hold, the same seed is the same run, faults can be taken away, and a planted one is found."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 import brokers.orders
+from daemon.simulation.catalogue import CATALOGUE, ELSEWHERE, table
 from daemon.simulation.chance import Chance, Hit
 from daemon.simulation.crash_points import KINDS, enumerate_crashes
 from daemon.simulation.faults import FAULTS, PROFILES, rates
 from daemon.simulation.run import run_seed, shrink, sweep
-from tests.simulation.planted_bugs import BUGS, hunt
+from tests.simulation.planted_bugs import BUGS, ROOT, hunt
 
 # Runs that broke once, with the faults that were needed and what was mended. They stay for ever.
 REGRESSIONS = {
@@ -95,8 +97,6 @@ def test_the_simulation_sees_a_planted_bug(name):
 
 
 def test_every_planted_bug_still_fits_the_code():
-    from tests.simulation.planted_bugs import ROOT
-
     assert len(BUGS) >= 20
     for planted in BUGS:
         for file, old, _ in planted.changes:
@@ -144,3 +144,16 @@ def test_profiles_scale_and_names_are_unique():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert set(PROFILES) == {"none", "light", "full", "harsh"}
     assert all(0.0 <= rate <= 1.0 for rate in rates("harsh").values()) and not any(rates("none").values())
+
+
+# ---- the catalogue
+
+
+def test_the_catalogue_in_the_documents_is_the_one_of_the_code_and_names_files_that_are_there():
+    text = (ROOT / "docs" / "simulation.md").read_text()
+    assert text.endswith(table()), "run: python -m daemon.simulation.catalogue"
+    codes = {fault.code for fault in FAULTS}
+    assert len(CATALOGUE) == 96 and codes <= CATALOGUE.keys() and CATALOGUE.keys() == codes | ELSEWHERE.keys()
+    for where in ELSEWHERE.values():
+        for file in re.findall(r"[\w/-]+\.(?:py|service)", where):
+            assert (ROOT / file).exists(), file
