@@ -287,18 +287,11 @@ class Executor:
         return self._cancel(tags, f"slippage above {most:.2%}", None, envelope) if tags else None
 
     def on_reconciled(self, message: Reconciled, envelope: Envelope) -> list[Output] | None:
-        """Ask once more where a cancel did not reach the broker: no order outlives its plan."""
+        """Ask once more for what the books still show open: the first cancel did not reach the broker."""
         if not message.clean or not self.state.live:
             return None
-        runs = self.state.runs
-        tags = tuple(
-            [
-                order.tag
-                for order in self.state.live.values()
-                if order.state is not OrderState.UNKNOWN and (run := runs.get(order.plan_id)) is not None and run.closed
-            ]
-        )
-        return self._cancel(tags, "its plan is closed", None, envelope) if tags else None
+        tags = tuple([tag for tag, order in self.state.live.items() if order.state is OrderState.CANCEL_REQUESTED])
+        return self._cancel(tags, "an earlier cancel did not arrive", None, envelope) if tags else None
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
