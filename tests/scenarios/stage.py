@@ -1,5 +1,7 @@
 """What the scenarios share: a broker whose wire a test can cut, a strategy that follows a script, and what must hold."""
 
+import threading
+
 import numpy as np
 
 from brokers.paper import PaperBroker
@@ -71,6 +73,20 @@ class Script:
     def target(self, context):
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
         return np.array(row)
+
+
+class Slow(Script):
+    """A strategy that answers when it is let go."""
+
+    slow = True
+
+    def __init__(self):
+        super().__init__(EVEN)
+        self.go_on = threading.Event()
+
+    def target(self, context):
+        self.go_on.wait(30.0)
+        return super().target(context)
 
 
 def invested(life, then, **more):

@@ -60,6 +60,7 @@ def test_scenario_01_submit_times_out_the_order_lives_and_its_fills_come_in_diso
     for part in (third, first, third, second):
         broker.tell(*part)
     running.to(MONDAY, "09:37")
+    assert all(order.filled == order.quantity for order in state.orders.values()), "twice is once"
     assert state.account.fills == 15 and {order.state for order in state.orders.values()} == {OrderState.FILLED}
     assert_same_books(running)
     broker.fail_reads("")
