@@ -78,6 +78,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("disk_full", "D1", "day", 0.02, "no commit succeeds any more, until the evening"),
     # People.
     Fault("stop_pressed", "H1", "day", 0.06, "an emergency stop"),
+    Fault("stop_again", "H1", "stop", 0.30, "another stop, of any mode, soon after the first"),
     Fault("resume_early", "H3", "day", 0.05, "a resume without a summary, or before the books are compared"),
     Fault("resume_guessed", "H3", "resume", 0.20, "a resume with another nonce than the one that was shown"),
     Fault("nobody_approves", "H6", "day", 0.15, "nobody looks at what has tripped"),
