@@ -30,6 +30,7 @@ from daemon.messages import (
     Phase,
     PlanApproved,
     PlanClosed,
+    Reconciled,
     SessionClosed,
     SessionOpened,
 )
@@ -80,6 +81,7 @@ class Executor:
         bus.handle(Halted, self.on_halted)
         bus.handle(BreakerTripped, self.on_tripped)
         bus.handle(ConditionChanged, self.on_condition)
+        bus.handle(Reconciled, self.on_reconciled)
         bus.handle(SessionOpened, self.on_session_opened)
         bus.handle(SessionClosed, self.on_session_closed)
 
@@ -283,6 +285,13 @@ class Executor:
             ]
         )
         return self._cancel(tags, f"slippage above {most:.2%}", None, envelope) if tags else None
+
+    def on_reconciled(self, message: Reconciled, envelope: Envelope) -> list[Output] | None:
+        """Ask once more for what the books still show open: the first cancel did not reach the broker."""
+        if not message.clean or not self.state.live:
+            return None
+        tags = tuple([tag for tag, order in self.state.live.items() if order.state is OrderState.CANCEL_REQUESTED])
+        return self._cancel(tags, "an earlier cancel did not arrive", None, envelope) if tags else None
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
