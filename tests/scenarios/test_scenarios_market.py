@@ -30,13 +30,11 @@ from market.corporate_actions import ActionKind, ActionTable, CorporateAction, r
 from market.errors import BadInput
 from market.instrument import Instrument
 from market.money import rupees
-from risk.approval import Side
 from strategies.artifact import load_artifact
 from tests.daemon import life as harness
 from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, at, bars, bought, history, limits, of
 from tests.daemon.outside import GIB, MIB, World, moving
 from tests.scenarios.stage import (
-    EVEN,
     PRICES,
     Script,
     Wire,
@@ -163,7 +161,9 @@ def test_scenario_11_an_ad_hoc_holiday_that_the_calendar_does_not_know(life):
 def test_scenario_11_an_ad_hoc_holiday_that_was_written_into_the_overrides(life, tmp_path, monkeypatch):
     """Ad-hoc holiday that a person has entered: the day has no session and no decision."""
     overrides = tmp_path / "overrides.yaml"
-    overrides.write_text(f"version: 1\nclosed:\n  {MONDAY}: {{name: mourning, reason: circular of the evening before}}\n")
+    overrides.write_text(
+        f"version: 1\nclosed:\n  {MONDAY}: {{name: mourning, reason: circular of the evening before}}\n"
+    )
     monkeypatch.setattr(harness, "CALENDAR", Calendar.load(overrides=overrides))
     running = life(at(MONDAY, "09:00"), past=history()).to(TUESDAY, "09:30")
     messages = running.kill()
@@ -315,7 +315,9 @@ def test_scenario_13_a_symbol_changes_overnight(life):
 
     async def renamed():
         positions = (await read()).value
-        return Known(tuple([type(p)("SBINEW" if p.symbol == "SBIN" else p.symbol, p.quantity, p.settled) for p in positions]))
+        return Known(
+            tuple([type(p)("SBINEW" if p.symbol == "SBIN" else p.symbol, p.quantity, p.settled) for p in positions])
+        )
 
     running.to(MONDAY, "15:50")
     running.broker.positions = renamed
