@@ -82,7 +82,6 @@ class SessionDriver:
         self._timers = [self.clock.call_at(session.open_ns, self._open, session)]
 
     def _open(self, session: Session) -> None:
-        now = self.clock.now_ns()
         self.on_open(session)
         self.bus.post(
             Lane.TIMER,
@@ -94,7 +93,7 @@ class SessionDriver:
         if rebalances and session.rebalances:
             for slot in self.agenda.slots:
                 due = slot.due_ns(session.day)
-                if session.open_ns <= due < session.close_ns and now <= slot.closes_ns(session.day):
+                if session.open_ns <= due < session.close_ns:  # one whose window is over is skipped, and on record
                     self._timers.append(
                         self.clock.call_at(due, self.bus.post, Lane.TIMER, SlotDue(session=session.day, slot=slot.name))
                     )

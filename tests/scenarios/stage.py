@@ -4,7 +4,7 @@ import numpy as np
 
 from brokers.paper import PaperBroker
 from brokers.port import OrderReport, ReportKind, Unknown
-from daemon.messages import Halted, OrdersIntended
+from daemon.messages import Decided, Halted, OrdersIntended
 from tests.daemon.life import MONDAY, SYMBOLS, TUESDAY, WEDNESDAY, at, bars, history, of
 
 EVEN = (0.19,) * 5
@@ -106,6 +106,11 @@ def assert_same_books(running):
     """Assert that ledger and broker agree to the share and to the paisa."""
     ours, theirs = running.core.state.account, running.broker.account
     assert ours.quantities == theirs.quantities and ours.cash == theirs.cash
+
+
+def decided(messages):
+    """Return outcome and reasons of all decisions on record."""
+    return [(message.outcome, " ".join(message.reasons)) for message in of(messages, Decided)]
 
 
 def halts(messages):
