@@ -139,6 +139,8 @@ class Executor:
         if self._must_wait():
             self.held_back = True
             return []
+        if phase is Phase.BUYS and not run.plan.exit and envelope.at_ns > self._buys_until(run):
+            return self._close(run, "its purchases were held back until their time was over")
         side = Side.SELL if phase is Phase.SELLS else Side.BUY
         moves = [move for move in run.plan.moves if (move.after < move.before) == (side is Side.SELL)]
         if moves:
@@ -183,6 +185,12 @@ class Executor:
             SetTimer(plan_id, deadline, DeadlineDue(plan_id=plan_id, phase=phase)),
         ]
         return outputs
+
+    def _buys_until(self, run: PlanRun) -> int:
+        """Return when purchases are too late: sales that began in the slot's window have had their time by then."""
+        execution = self.settings.execution
+        sales_ns = int(execution.timeout_minutes * 60 * 10**9) + 2 * execution.cancel_grace_seconds * 10**9
+        return self.state.agenda.slot(run.plan.slot).closes_ns(run.plan.session) + sales_ns
 
     def _after(self, run: PlanRun, phase: Phase, envelope: Envelope) -> list[Output]:
         if phase is Phase.SELLS:
@@ -296,11 +304,21 @@ class Executor:
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
         if message.cause == STOP_CANCEL:
-            return self.cancel_open(message.cause, envelope)
+            return [*self.cancel_open(message.cause, envelope), *self._end_waiting(message.cause)]
         if message.cause == STOP_FLATTEN:
             # What an exit has open is on its way to where the flatten wants to be.
-            return self.cancel_open(message.cause, envelope, but_exits=True)
+            cancels = self.cancel_open(message.cause, envelope, but_exits=True)
+            return [*cancels, *self._end_waiting(message.cause)]
         return None
+
+    def _end_waiting(self, cause: str) -> list[Output]:
+        """Close plans that only wait (for books, for a condition to end): a resume does not bring back what was withdrawn."""
+        outputs: list[Output] = []
+        for run in self.state.runs.values():
+            waits = run.phase not in run.tags or self._settled(run)
+            if not run.closed and not run.plan.exit and waits:
+                outputs += [DropTimer(run.plan.decision_id), *self._close(run, f"stopped: {cause}")]
+        return outputs
 
     def on_tripped(self, message: BreakerTripped, envelope: Envelope) -> list[Output] | None:
         """A trip cancels open buys; sells reduce risk and may finish."""

@@ -16,7 +16,7 @@ from typing import Final
 from daemon.agenda import decision_id
 from daemon.bus import Bus, Envelope, Output
 from daemon.decision import Decider
-from daemon.effects import Alert, SetTimer
+from daemon.effects import Alert, ReadAccount, SetTimer
 from daemon.executor import Executor
 from daemon.messages import (
     BreakerReleased,
@@ -47,6 +47,7 @@ LONGEST_WAIT_NS: Final = 16 * AGAIN_NS
 # A flatten cancels first. Cancels are confirmed well within this; after it, what is free is sold without waiting further.
 CANCELS_NS: Final = 5 * 10**9
 _TIMER: Final = "exit"
+_UNRECONCILED: Final = "the broker's books and the ledger are not reconciled"
 
 
 class Exits:
@@ -62,6 +63,7 @@ class Exits:
         self.executor = executor
         self._in_vain = 0  # plans in a row that sold nothing
         self._put_off = False  # an attempt found a halt, a condition, or books that were not compared
+        self._told: frozenset[str] = frozenset()  # what puts the exit off, and people have been told of
         self._due_ns = 0  # when the timer is set for; 0: it is not
         self._cancelling = False  # a flatten waits for its cancels
 
@@ -168,9 +170,12 @@ class Exits:
         self._due_ns = 0
         if not self.latched() or message.session != state.session or not state.session_open:
             return None
-        no_sales = bool(hold_exits(state.halts) or state.conditions.against(Side.SELL))
-        self._put_off = no_sales or not state.reconciled_clean
-        if self._put_off or self._running():
+        no_sales = [*hold_exits(state.halts), *state.conditions.against(Side.SELL)]
+        self._put_off = bool(no_sales) or not state.reconciled_clean
+        if self._put_off:
+            return self._puts_off(no_sales) or None
+        self._told = frozenset()
+        if self._running():
             return None
         book = self.decider.book(envelope)
         if book is None or self._blind():
@@ -218,6 +223,19 @@ class Exits:
                 exit=True,
             )
         ]
+
+    def _puts_off(self, no_sales: list[str]) -> list[Output]:
+        """Tell once of each cause that nothing is sold for; when only a comparison is missing, ask for it."""
+        state = self.state
+        causes = [*no_sales] if state.reconciled_clean else [*no_sales, _UNRECONCILED]
+        new = [cause for cause in causes if cause not in self._told]
+        outputs: list[Output] = []
+        if any(state.account.quantities.values()):
+            self._told = frozenset(causes)  # one that ended and comes again is told again
+            if new:
+                outputs.append(Alert("error", "exit.unsold", f"the {self._name} sells nothing now: {'; '.join(new)}"))
+        # Books that cannot be read are asked again by whoever noticed it; a condition or a halt waits for its own end.
+        return outputs if no_sales else [*outputs, ReadAccount("exit")]
 
     def _waits_for_answers(self, book: Book, envelope: Envelope) -> list[Output] | None:
         """Look again when only orders without an answer stand in the way; nothing left or a closed market needs no timer."""

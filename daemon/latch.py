@@ -19,6 +19,9 @@ FILE_NAME: Final = "stop.latch"
 MODES: Final = ("halt", "cancel", "flatten")
 FLATTEN: Final = "flatten"
 
+# Inode, time of the last write, and content: any one of them alone can come again.
+Identity = tuple[int, int, bytes]
+
 
 def merged(before: str, said: str) -> str:
     """Return the mode in force when `said` comes after `before` (empty: nothing was in force).
@@ -37,6 +40,8 @@ class Latch:
         self.path = directory / FILE_NAME
         self._directory_text = str(directory)
         self._path_text = str(self.path)
+        # The file that this object wrote last, or that was taken note of; None: none.
+        self.known: Identity | None = None
 
     def prepare(self) -> None:
         """Make the directory (start-up only; a running daemon never makes it, so that its absence stays visible)."""
@@ -62,8 +67,23 @@ class Latch:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            written = os.fstat(file.fileno())
         temporary.replace(self.path)
+        # From the file before it got its name: what has the name by now may be another process's.
+        self.known = (written.st_ino, written.st_mtime_ns, content.encode())
         self._sync_directory()
+
+    def identity(self) -> Identity | None:
+        """Return which file is there, None without one."""
+        try:
+            found = os.stat(self._path_text)  # noqa: PTH116 - as in `engaged`
+        except OSError:
+            return None
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            content = b""
+        return found.st_ino, found.st_mtime_ns, content
 
     def read(self) -> dict[str, Any]:
         """Return what the latch says; an unreadable one is still a halt."""
@@ -83,6 +103,7 @@ class Latch:
     def release(self) -> None:
         """Remove the latch. Only the daemon does this, at the second step of a resume."""
         self.path.unlink(missing_ok=True)
+        self.known = None
         self._sync_directory()
 
     def _sync_directory(self) -> None:

@@ -26,6 +26,7 @@ from daemon.reconciler import Reconciler
 from daemon.state import State
 from daemon.stops import STOP_CAUSES, STOP_FLATTEN, flattening, hold_exits, with_halt
 from market.money import Paise, format_rupees, to_rupees
+from risk.approval import Side
 
 NONCE_SECONDS: Final = 300
 _LESS: Final = " (cash less unsettled proceeds and what open purchases may take)"
@@ -90,11 +91,19 @@ class Operator:
         if cause != STOP_FLATTEN:
             return "the selling of the flatten before it is over" if flattening(before) else ""
         held_by = hold_exits(with_halt(before, cause, ""))
+        notes = []
         if held_by:
-            return (
+            notes.append(
                 f"nothing is sold: {', '.join(held_by)} holds it back; sell at the broker, or resume and flatten again"
             )
-        return "" if self.state.session_open else "the market is closed; what is held is sold in the next session"
+        notes += [f"nothing is sold while this holds: {why}" for why in self.state.conditions.against(Side.SELL)]
+        if not self.state.session_open:
+            notes.append("" if notes else "the market is closed; what is held is sold in the next session")
+        elif not self.state.reconciled_clean and not notes:
+            notes.append("nothing is sold before the broker's books are read and agree with the ledger")
+        elif not self.state.reconciled_clean:
+            notes.append("the broker's books and the ledger are not reconciled")
+        return "; ".join(filter(None, notes))
 
     def _approve(self, message: OperatorCommand, envelope: Envelope) -> list[Output]:
         board = self.state.guard.board

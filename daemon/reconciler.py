@@ -10,7 +10,8 @@ read again. Only when the books add nothing new are positions and cash compared.
 * unexplained: a halt that names each difference. A person may accept exactly these, with a reason.
 
 A difference is one that stays: it must be there again in a later read, and where a symbol moves (an order open, or
-heard of a moment ago) it must stay until the grace is over. reconcile(reconcile(x)) = reconcile(x).
+heard of a moment ago) it must stay until the grace is over. One whose amount at the broker is another in each read stays
+too: it is judged by its last figures once the grace is over. reconcile(reconcile(x)) = reconcile(x).
 
 An order that we meant to send and the book does not show is UNKNOWN, not absent: books lag. It is never sent again.
 (One that still waits here for its turn is neither.) Once its session is over and neither book nor trades have it, that
@@ -47,6 +48,8 @@ DIFFERENCE: Final = "RECONCILE_DIFFERENCE"
 ACCEPT: Final = "accept"
 _RETRY_NS: Final = 10 * 10**9
 _AGAIN_NS: Final = 5 * 10**9
+# Reads at once, one after the other, to see a difference again; a broker's books are not read without a pause.
+_LOOKS_AT_ONCE: Final = 2
 _CHANGED: Final = (
     "the books have changed since the differences were shown; nothing was changed: look again, then accept"
 )
@@ -65,8 +68,11 @@ class Reconciler:
         self.state = state
         self._by_tag = capabilities.lookup_by_tag
         self._passed = False  # a comparison of this process was clean
-        # Difference -> (sequence, time) of the read that first showed it.
-        self._seen: dict[Difference, tuple[int, int]] = {}
+        # Difference -> sequence of the read that first showed it.
+        self._seen: dict[Difference, int] = {}
+        # Symbol (none: cash) and the ledger's figure -> time of the read that first showed any difference there.
+        self._since: dict[tuple[str, int], int] = {}
+        self._looks = 0  # reads at once since books were last judged
         self._adopted: tuple[OrderReport, ...] = ()
         self._told: set[tuple[str, str]] = set()
         self._accepting: OperatorCommand | None = None
@@ -139,20 +145,27 @@ class Reconciler:
 
     def _judge(self, differences: tuple[Difference, ...], match: Matching) -> list[Output]:
         message, envelope = match.message, match.envelope
-        self._seen = {each: self._seen.get(each, (envelope.seq, envelope.at_ns)) for each in differences}
+        self._seen = {each: self._seen.get(each, envelope.seq) for each in differences}
+        # The broker's figure may change: it is the same difference. Ours changes when a fill is heard, and the grace is anew.
+        self._since = {_place(each): self._since.get(_place(each), envelope.at_ns) for each in differences}
         if not differences:
+            self._looks = 0
             return self._clean(match)
-        if any(self._seen[each][0] > message.began_seq for each in differences):
+        if any(self._seen[each] > message.began_seq and self._is_young(each, envelope.at_ns) for each in differences):
             # The books are read one after the other, and a fill may fall between: first of all, look once more.
-            return [ReadAccount(message.purpose)]
+            self._looks += 1
+            if self._looks <= _LOOKS_AT_ONCE:
+                return [ReadAccount(message.purpose)]
+            return [self._again(message.purpose, envelope.at_ns + _AGAIN_NS)]
         waiting = {each for each in differences if self._may_pass(each, envelope.at_ns)}
         explanation = self._explain(differences, match)
         unexplained = [each for each in explanation.unexplained if each not in waiting]
         if unexplained:
+            self._looks = 0
             return self._halt([each for each in differences if each not in waiting], match)
         if waiting:
             return [self._again(message.purpose, envelope.at_ns + _AGAIN_NS)]
-        self._seen = {}
+        self._seen, self._since, self._looks = {}, {}, 0
         return [*self._book(explanation), ReadAccount(message.purpose)]
 
     def _may_pass(self, difference: Difference, at_ns: int) -> bool:
@@ -163,7 +176,10 @@ class Reconciler:
             still_open = any(order.symbol == difference.symbol for order in live)
         else:
             last, still_open = max(moved.values(), default=0), bool(live)
-        return (still_open or at_ns - last < GRACE_NS) and at_ns - self._seen[difference][1] < GRACE_NS
+        return (still_open or at_ns - last < GRACE_NS) and self._is_young(difference, at_ns)
+
+    def _is_young(self, difference: Difference, at_ns: int) -> bool:
+        return at_ns - self._since[_place(difference)] < GRACE_NS
 
     def _explain(self, differences: Sequence[Difference], match: Matching) -> Explanation:
         state, funds = self.state, match.message.funds
@@ -297,6 +313,10 @@ class Reconciler:
 
     def _reply(self, message: OperatorCommand, status: int, **payload: Any) -> list[Output]:
         return [Reply(message.token, status, payload)] if message.token else []
+
+
+def _place(difference: Difference) -> tuple[str, int]:
+    return difference.symbol, difference.ledger
 
 
 def _words(trade: Trade) -> str:

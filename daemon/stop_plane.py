@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from daemon import unix_socket
 from daemon.clock import stopwatch
-from daemon.latch import FLATTEN, MODES, Latch
+from daemon.latch import FLATTEN, MODES, Identity, Latch, merged
 from daemon.stop_watch import StopFile, StopWatch
 
 _BODY_LIMIT: Final = 4096
@@ -123,6 +123,12 @@ class StopPlane:
         self._flag = threading.Event()
         # The last word, as this process heard it; empty: none.
         self._mode = latch.mode()
+        # A start says what the latch holds (`Process.begin`): what lies there now is no news.
+        latch.known = latch.identity()
+        # What the latch said when this process last wrote or heard it; empty: nothing.
+        self._latched = self._mode
+        # A latch of another process that was seen at the last look, and is not told yet.
+        self._seen: Identity | None = None
         self._stops = 0
         self._one_at_a_time = threading.Lock()
         self._summary: dict[str, Any] = {"state": "STARTING"}
@@ -167,27 +173,66 @@ class StopPlane:
         with self._one_at_a_time:
             return self._engage(mode, reason, uid)
 
+    def look_at_latch(self) -> None:
+        """Tell the loop of a latch that another process wrote, at the second look that finds it.
+
+        Orders are held from its first moment on; this makes the daemon cancel or sell as well. `tarazu stop` writes the latch
+        and then comes to the socket: it gets a look's time to say there what it wants, so that it is not told twice.
+        """
+        with self._one_at_a_time:
+            found = self._foreign()
+            if found is not None and found == self._seen:
+                self._mode = self._hear_latch(found)
+            self._seen = found
+
+    def _foreign(self) -> Identity | None:
+        """Return the latch file, if it is one that this process neither wrote nor heard of."""
+        found = self.latch.identity()
+        return None if found == self.latch.known else found
+
+    def _hear_latch(self, found: Identity) -> str:
+        """Let the loop hear a latch that another process wrote, as a stop; return its mode."""
+        self._flag.set()
+        # Before it is read: one that replaces it in between is news again.
+        self.latch.known = found
+        said, mode = self.latch.read(), self.latch.mode() or "halt"
+        uid = said.get("uid")
+        self._latched = mode
+        self._stops += 1
+        self._tell_loop(mode, str(said.get("reason", ""))[:500], uid if isinstance(uid, int) else -1)
+        return mode
+
     def _engage(self, mode: str, reason: str, uid: int) -> bool:
+        found, becomes = self._foreign(), merged(self._latched, mode)
+        if found is not None and self.latch.mode() != becomes:
+            # Another process wanted something else, and its latch is about to become ours: first the loop hears of it.
+            # One that says what this stop makes of the mode before is the same stop, from a command that wrote it itself.
+            becomes = merged(self._hear_latch(found), mode)
         self._mode = mode
         try:
             self.latch.engage(mode=mode, reason=reason, uid=uid, at=self._now_text())
         except OSError:
             # A full disk must not refuse a stop: the flag holds for this process, and the answer says what is missing.
             return False
+        self._latched = becomes
         return True
 
     def release(self, heard: int) -> None:
         """Second step of a resume, called by the dispatch, which has `heard` so many stops: one more keeps the latch.
 
         So does a stop file that lies there: it was not seen yet, or cannot be put away; either way it is obeyed (again).
+        And so does a latch that another process wrote and nobody told the dispatch about: it hears of it now.
         """
         with self._one_at_a_time:
+            found = self._foreign()
+            if found is not None:
+                self._mode = self._hear_latch(found)
             if self._stop_file is not None and self.watch is not None and self._stop_file.present():
                 self.watch.forget()
             elif heard == self._stops:
                 self.latch.release()
                 self._flag.clear()
-                self._mode = ""
+                self._mode = self._latched = ""
 
     def drill(self, reason: str, uid: int, *, really: bool, arrived: float) -> tuple[int, dict[str, Any]]:
         """Stop for real and measure; return status and answer. Without `really` nothing may be open, nothing is cancelled."""

@@ -100,6 +100,10 @@ class Stoppable(Protocol):
         """Make a stop durable without telling anybody; return whether it is."""
         ...
 
+    def look_at_latch(self) -> None:
+        """Hear of a latch that another process wrote."""
+        ...
+
 
 class StopWatch:
     """The thread that waits for both."""
@@ -130,6 +134,7 @@ class StopWatch:
         """
         said = self._file.said()
         if said is None:
+            self.forget()  # the same file, put there again, is a new word
             return
         if said != self._obeyed:
             self._durable = bool(self._plane.stop(mode=said.mode, reason=self._reason(), uid=said.uid)["durable"])
@@ -151,6 +156,7 @@ class StopWatch:
             if taken is not None:
                 self._plane.stop(mode=DEFAULT_MODE, reason=f"SIGUSR1 from pid {taken.si_pid}", uid=taken.si_uid)
             self.look()
+            self._plane.look_at_latch()
 
     def _reason(self) -> str:
         return f"stop file {self._file.path.name}"
@@ -161,6 +167,7 @@ class StopWatch:
         except OSError:
             # It stays, and counts once more at the next start: on the safe side, and in plain sight.
             return
+        self.forget()  # renamed back before the next look, it is a new word
 
     def hand_on(self, *_: Any) -> None:
         """Handler for a signal that reached a thread of a library which does not block it: pass it to the right one."""

@@ -32,7 +32,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("cancel_late", "B17", "cancel", 0.10, "the cancel takes its time, and the order may fill first"),
     # The stream of updates.
     Fault("fill_doubled", "B3", "report", 0.05, "an update comes twice"),
-    Fault("fill_late", "B5", "report", 0.08, "an update comes minutes late, after later ones"),
+    Fault("fill_late", "B5", "report", 0.12, "an update comes minutes late, after later ones"),
     Fault("fill_lost", "B4", "report", 0.03, "an update never comes"),
     Fault("stream_lost", "B4", "day", 0.05, "the stream of updates is gone for a while, and the adapter says so"),
     # Reads.
@@ -57,7 +57,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("corporate_action", "M5", "day", 0.03, "a split or a bonus issue overnight"),
     Fault("holiday_declared", "M8", "day", 0.02, "the exchange stays closed on a session of the calendar"),
     Fault("market_halts", "M12", "day", 0.02, "the exchange stops in the middle of a session"),
-    Fault("thin_market", "B6", "day", 0.15, "so little volume that orders fill in part"),
+    Fault("thin_market", "B6", "day", 0.25, "so little volume that orders fill in part"),
     # The strategy.
     Fault("target_impossible", "A3", "day", 0.03, "weights that are no numbers, or of the wrong number"),
     Fault("target_extreme", "A6", "day", 0.05, "everything in one share, negative, or three times the money"),
@@ -78,6 +78,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("disk_full", "D1", "day", 0.02, "no commit succeeds any more, until the evening"),
     # People.
     Fault("stop_pressed", "H1", "day", 0.06, "an emergency stop"),
+    Fault("stop_again", "H1", "stop", 0.30, "another stop, of any mode, soon after the first"),
     Fault("resume_early", "H3", "day", 0.05, "a resume without a summary, or before the books are compared"),
     Fault("resume_guessed", "H3", "resume", 0.20, "a resume with another nonce than the one that was shown"),
     Fault("nobody_approves", "H6", "day", 0.15, "nobody looks at what has tripped"),

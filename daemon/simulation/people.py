@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from daemon.clock import ist, ist_ns
-from daemon.latch import merged
+from daemon.latch import MODES, merged
 from market.money import Paise, rupees
 from risk.approval import Side
 
@@ -86,7 +86,7 @@ class People:
         """Draw what they do at bad moments."""
         world, chance = self._world, self._world.chance
         if chance.strikes("stop_pressed"):
-            mode = chance.pick(("halt", "cancel", "flatten"), "mode")
+            mode = chance.pick(MODES, "mode")
             world.at(world.moment(session, "stop"), self.press_stop, mode)
         if chance.strikes("nobody_approves"):
             self._away.add(session)
@@ -113,6 +113,9 @@ class People:
         world.disk.latch = {"mode": merged(before, mode), "reason": "stop", "uid": 1000, "at": at}
         if running is not None and running.ready and running.process is not None:
             running.life.call(running.process.hear_stop, mode, "stop", 1000)
+        if world.chance.strikes("stop_again"):
+            seconds = world.chance.between(0.05, 120.0, "stop again")
+            world.later(seconds, self.press_stop, world.chance.pick(MODES, "mode"))
         world.later(1800.0, self.look_after)
 
     def _resume_early(self) -> None:

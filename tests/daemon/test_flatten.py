@@ -7,6 +7,8 @@ from brokers.paper import FillModel
 from brokers.port import ReportKind
 from daemon.latch import merged
 from daemon.messages import (
+    AccountRead,
+    BrokerConnection,
     ConditionChanged,
     ConditionName,
     Decided,
@@ -247,3 +249,50 @@ def test_a_flatten_waits_only_for_a_condition_that_forbids_all_orders_and_goes_o
     running.to(MONDAY, "10:00")
     assert held(running) == 0
     running.kill()
+
+
+def unsold(running):
+    return [alert.detail for alert in running.told if alert.event == "exit.unsold"]
+
+
+@pytest.mark.parametrize("name", [ConditionName.CLOCK_JUMP, ConditionName.DISK_FULL])
+def test_a_condition_that_holds_a_flatten_back_is_named_in_the_answer_and_told_once(life, name):
+    running = bought(life).play(*minutes(42, 47, 52, 57, hour=9))
+    running.core.bus.post(Lane.CONTROL, ConditionChanged(name=name, holds=True, detail="a test"))
+    _, answer = ask(running, "flatten", reason="out")
+    assert "nothing is sold" in answer["note"] and f"CONDITION_{name.value.upper()}" in answer["note"]
+    running.to(MONDAY, "09:45")
+    # The same word again is an attempt anew, held back by the same cause.
+    for _ in range(3):
+        running.core.bus.post(Lane.CONTROL, Halted(cause="STOP_FLATTEN", detail="again"))
+    running.to(MONDAY, "10:10")
+    (told,) = unsold(running)
+    assert name.value.upper() in told and held(running) > 0
+    assert "exit" not in [read.purpose for read in of(running.kill(), AccountRead)], "a read would not help"
+
+
+def test_a_second_cause_is_told_too_and_one_that_comes_again_is_told_again(life):
+    running = bought(life).play(*minutes(42, 47, 52, 57, hour=9))
+    running.core.bus.post(Lane.CONTROL, Halted(cause="RECONCILE_DIFFERENCE", detail="SBIN: ledger 7, broker 9"))
+    ask(running, "flatten", reason="out")
+    full = ConditionChanged(name=ConditionName.DISK_FULL, holds=True, detail="a test")
+    for change in (full, msgspec.structs.replace(full, holds=False), full):
+        running.core.bus.post(Lane.CONTROL, change)
+        running.core.bus.post(Lane.CONTROL, Halted(cause="STOP_FLATTEN", detail="again"))
+    running.to(MONDAY, "09:45")
+    assert ["RECONCILE" in told for told in unsold(running)] == [True, False, False]
+    assert ["DISK_FULL" in told for told in unsold(running)] == [False, True, True]
+    running.kill()
+
+
+def test_a_flatten_that_only_a_comparison_holds_back_says_so_and_asks_for_the_books(life):
+    running = bought(life).to(MONDAY, "09:46").play(*minutes(47, 50, 52, hour=9))
+    running.core.bus.post(Lane.BROKER, BrokerConnection(connected=False, detail="the stream broke"))
+    running.to(MONDAY, "09:46:10")  # a command would overtake it
+    _, answer = ask(running, "flatten", reason="out")
+    assert "books" in answer["note"]
+    running.to(MONDAY, "09:46:30")
+    assert len(running.reads("exit")) == 1 and running.core.state.reconciled_clean
+    running.to(MONDAY, "09:49")
+    assert exits(running.kill()), "the timer's read, at 09:50, is not waited for"
+    assert len(unsold(running)) == 1 and "not reconciled" in unsold(running)[0]

@@ -318,6 +318,47 @@ def test_what_outlasts_the_grace_is_judged(life):
     assert "SBIN: ledger" in halted.detail and "cash" in halted.detail
 
 
+class Unsteady(PaperBroker):
+    """States a cash that is wrong, and by a paisa more at each read, from `wrong` on."""
+
+    wrong, reads = False, 0
+
+    async def funds(self):
+        answer = await super().funds()
+        if not self.wrong:
+            return answer
+        await asyncio.sleep(0.2)
+        self.reads += 1
+        return Known(msgspec.structs.replace(answer.value, cash=answer.value.cash - rupees(50_000) - self.reads))
+
+
+def test_a_difference_of_another_amount_in_each_read_is_read_with_pauses_and_halts_after_the_grace(life):
+    running = bought(life, broker=Unsteady)
+    running.broker.wrong = True
+    compare(running, "09:40:20")
+    assert not running.core.state.halts, "within the grace it may still pass"
+    assert running.broker.reads <= 3 + 20 // 5
+    running.to(MONDAY, "09:41")
+    state = running.core.state
+    assert not state.reconciled_clean and "RECONCILE_DIFFERENCE" in state.halts
+    last = state.account.cash - rupees(50_000) - running.broker.reads
+    assert f"broker {last} paise" in state.halts["RECONCILE_DIFFERENCE"], "the last figures are named"
+    assert len(alerts(running, "reconcile.difference")) == 1
+    running.to(MONDAY, "09:50")
+    assert running.broker.reads < 15
+    running.kill()
+
+
+def test_an_unsteady_difference_that_ends_within_the_grace_is_none(life):
+    running = bought(life, broker=Unsteady)
+    running.broker.wrong = True
+    compare(running, "09:40:20")
+    running.broker.wrong = False
+    running.to(MONDAY, "09:42")
+    assert running.core.state.reconciled_clean and not running.core.state.halts
+    running.kill()
+
+
 def test_an_order_that_goes_on_record_while_the_books_are_read_is_not_unknown(life):
     running = life(at(MONDAY, "09:00"), past=history(), broker=Silent, reconcile=ONLY_IF_NEEDED)
     running.to(MONDAY, "09:19:50")

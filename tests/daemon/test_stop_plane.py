@@ -73,6 +73,49 @@ def test_stop_engages_flag_and_latch_and_tells_the_loop(plane):
     assert not plane.plane.engaged()
 
 
+def test_a_latch_that_nobody_told_the_daemon_about_survives_a_resume_and_is_heard_by_it(plane):
+    plane.plane.stop(mode="halt", reason="owner looks", uid=0)
+    Latch(plane.plane.latch.directory).engage(mode="cancel", reason="guardian: no heartbeat", uid=7, at="")
+    plane.plane.release(1)
+    assert plane.plane.engaged() and plane.plane.latch.mode() == "cancel"
+    assert plane.told[1:] == [("cancel", "guardian: no heartbeat", 7)]
+    plane.plane.release(1)
+    assert plane.plane.latch.engaged(), "the dispatch has not heard it yet"
+    plane.plane.release(2)
+    assert not plane.plane.engaged() and not plane.plane.latch.engaged()
+
+
+def test_a_latch_of_another_process_is_heard_before_a_milder_stop_takes_it_over(plane):
+    Latch(plane.plane.latch.directory).engage(mode="cancel", reason="guardian", uid=7, at="")
+    plane.plane.stop(mode="halt", reason="owner", uid=0)
+    assert plane.told == [("cancel", "guardian", 7), ("halt", "owner", 0)]
+    plane.plane.release(1)
+    assert plane.plane.latch.mode() == "cancel"
+    plane.plane.release(2)
+    assert not plane.plane.engaged()
+
+
+def test_a_command_that_wrote_the_latch_itself_is_told_once(plane):
+    plane.plane.stop(mode="flatten", reason="out", uid=0)
+    # The latch makes a cancel of it; what an exit has at the broker may stay for a while all the same.
+    Latch(plane.plane.latch.directory).engage(mode="halt", reason="enough", uid=0, at="")
+    plane.plane.look_at_latch()
+    plane.plane.stop(mode="halt", reason="enough", uid=0)
+    plane.plane.look_at_latch()
+    assert [said[0] for said in plane.told] == ["flatten", "halt"]
+
+
+def test_a_latch_from_before_the_start_is_no_news_and_can_be_resumed(tmp_path):
+    (tmp_path / "latch").mkdir()
+    Latch(tmp_path / "latch").engage(mode="cancel", reason="before", uid=7, at="")
+    made = Plane(tmp_path)
+    made.plane.look_at_latch()
+    made.plane.look_at_latch()
+    made.plane.release(0)
+    assert made.told == [] and not made.plane.engaged()
+    made.plane.close()
+
+
 def test_it_answers_while_the_main_thread_is_busy_in_python(plane):
     took = []
 

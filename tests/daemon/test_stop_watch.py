@@ -140,6 +140,45 @@ def test_a_file_put_there_again_stops_again(place):
         assert len(place.told) == count and not place.plane.engaged()
 
 
+def test_an_obeyed_file_that_is_renamed_back_stops_again(place):
+    place.path.write_text("cancel")
+    place.watch.look()
+    place.watch.look()
+    place.plane.release(1)
+    place.path.with_suffix(".obeyed").rename(place.path)
+    place.watch.look()
+    assert len(place.told) == 2 and place.plane.engaged() and place.latch.engaged()
+
+
+def test_an_obeyed_file_that_was_moved_away_by_hand_stops_again_when_it_is_back(place):
+    place.path.with_suffix(".obeyed").mkdir()  # so that it cannot be put away
+    place.path.write_text("cancel")
+    place.watch.look()
+    place.watch.look()
+    aside = place.path.rename(place.path.with_suffix(".aside"))
+    place.watch.look()
+    place.plane.release(1)
+    aside.rename(place.path)
+    place.watch.look()
+    assert len(place.told) == 2 and place.latch.engaged()
+
+
+def test_a_latch_of_another_process_is_told_by_the_watching_thread(tmp_path):
+    made = Place(tmp_path)
+    made.plane.start()
+    try:
+        Latch(made.latch.directory).engage(mode="cancel", reason="guardian: no heartbeat", uid=7, at="")
+        end = time.monotonic() + 3.0
+        while not made.told and time.monotonic() < end:
+            time.sleep(0.01)
+        assert made.told == [("cancel", "guardian: no heartbeat", 7)]
+        for _ in range(3):
+            made.plane.look_at_latch()
+        assert len(made.told) == 1, "once"
+    finally:
+        made.plane.close()
+
+
 def test_a_file_from_before_the_start_is_in_the_latch_once_the_plane_runs_and_told_by_it_alone(tmp_path):
     made = Place(tmp_path)
     made.path.write_text("flatten")
