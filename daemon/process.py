@@ -196,8 +196,11 @@ class Process:
             self.core.bus.post(Lane.CONTROL, command)
 
     def _missing_history(self, today: date) -> HistoryLoaded | None:
-        history = self.history(today)
         known = self.core.state.view.closed_to
+        before = self.core.calendar.previous_session(today)
+        if before is not None and before.day <= known:
+            return None  # nothing can be missing: no file is read for it on the loop at the open
+        history = self.history(today)
         if history is None or history.sessions[-1] <= known:
             return None
         first = next(i for i, day in enumerate(history.sessions) if day > known)
