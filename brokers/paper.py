@@ -16,6 +16,7 @@ from brokers.charges import ChargeRates, DeliveryCharges
 from brokers.paper_market import BarMatch, FillModel, PaperMarket
 from brokers.paper_store import VERSION, PaperOrder, PaperState, PaperStore
 from brokers.port import (
+    ENDS,
     Capabilities,
     Funds,
     Known,
@@ -43,11 +44,6 @@ __all__ = ["FillModel", "PaperBroker"]
 _FILL: Final = ReportKind.FILL
 # What the book shows; an order that expired with the day is listed as cancelled, as brokers do.
 _LISTED: Final = {"expired": "cancelled"}
-_ENDED: Final = {
-    "cancelled": ReportKind.CANCELLED,
-    "expired": ReportKind.EXPIRED,
-    "rejected": ReportKind.REJECTED,
-}
 
 
 class Wanted(Protocol):
@@ -535,7 +531,7 @@ class PaperBroker:
     # ---- telling -----------------------------------------------------------------------------------------------------
 
     def _status_report(self, order: PaperOrder, at_ns: int, detail: str) -> OrderReport:
-        kind = _ENDED.get(order.status, ReportKind.ACKNOWLEDGED)
+        kind = ENDS.get(order.status, ReportKind.ACKNOWLEDGED)
         return OrderReport(order.tag, order.symbol, order.side, kind, order.broker_order_id, at_ns=at_ns, detail=detail)
 
     def _tell(self, reports: list[OrderReport], report: OrderReport) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -76,6 +76,15 @@ class OrderSnapshot(msgspec.Struct, frozen=True, gc=False):
     limit: Paise
     status: str  # open, complete, cancelled, rejected; anything else counts as open
     at_ns: int = 0  # when the broker took it; 0 when it does not say
+
+
+# What a status in the book says of an order that is over, besides its fills; and every status of one that is over.
+ENDS: Final = {
+    "cancelled": ReportKind.CANCELLED,
+    "rejected": ReportKind.REJECTED,
+    "expired": ReportKind.EXPIRED,
+}
+OVER: Final = frozenset({*ENDS, "complete"})
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

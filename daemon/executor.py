@@ -261,8 +261,7 @@ class Executor:
         self, why: str, envelope: Envelope, *, buys_only: bool = False, but_exits: bool = False
     ) -> list[Output]:
         """Cancel every open order of the day (a stop, a trip)."""
-        runs = self.state.runs
-        exits = {plan_id for plan_id, run in runs.items() if run.plan.exit} if but_exits else set()
+        exits = self._exits() if but_exits else set()
         tags = tuple(
             order.tag
             for order in self.state.live.values()
@@ -272,9 +271,12 @@ class Executor:
 
     def cancel_exits(self, why: str, envelope: Envelope) -> list[Output]:
         """Cancel what exits have open, also once more what an earlier cancel did not reach: nobody wants it any more."""
-        exits = {plan_id for plan_id, run in self.state.runs.items() if run.plan.exit}
+        exits = self._exits()
         tags = tuple(order.tag for order in self.state.live.values() if order.plan_id in exits)
         return self._cancel(tags, why, None, envelope) if tags else []
+
+    def _exits(self) -> set[str]:
+        return {plan_id for plan_id, run in self.state.runs.items() if run.plan.exit}
 
     def on_bars(self, batch: BarBatch, envelope: Envelope) -> list[Output] | None:
         """Cancel open orders that the market has left behind: filled now, they would slip too far."""
@@ -303,13 +305,11 @@ class Executor:
 
     def on_halted(self, message: Halted, envelope: Envelope) -> list[Output] | None:
         """A halt forbids new orders; orders at the broker are cancelled only when it says so."""
-        if message.cause == STOP_CANCEL:
-            return [*self.cancel_open(message.cause, envelope), *self._end_waiting(message.cause)]
-        if message.cause == STOP_FLATTEN:
-            # What an exit has open is on its way to where the flatten wants to be.
-            cancels = self.cancel_open(message.cause, envelope, but_exits=True)
-            return [*cancels, *self._end_waiting(message.cause)]
-        return None
+        if message.cause not in (STOP_CANCEL, STOP_FLATTEN):
+            return None
+        # What an exit has open is on its way to where a flatten wants to be.
+        cancels = self.cancel_open(message.cause, envelope, but_exits=message.cause == STOP_FLATTEN)
+        return [*cancels, *self._end_waiting(message.cause)]
 
     def _end_waiting(self, cause: str) -> list[Output]:
         """Close plans that only wait (for books, for a condition to end): a resume does not bring back what was withdrawn."""

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from brokers.port import Broker, Known, OrderSnapshot
+from brokers.port import OVER, Broker, Known, OrderSnapshot
 from daemon.heartbeat import STOPPED, Beat
-from daemon.latch import Latch
+from daemon.latch import Identity, Latch
 from market.calendar import Calendar
 from market.errors import DependencyFailed
 from market.sessions import MINUTE_NS, session_date
@@ -34,7 +34,6 @@ _AFTER_CLOSE_NS: Final = 10 * MINUTE_NS
 # What a daemon that is alive gets to carry a stop out by itself.
 _GRACE_SECONDS: Final = 5.0
 _BACK_OFF: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_ENDED: Final = ("complete", "cancelled", "rejected", "expired")
 _Say = Callable[..., None]
 
 
@@ -84,7 +83,7 @@ class Guardian:
         self._engaged = False  # for the silence that lasts
         self._told_silent = False
         self._look_again = 0.0
-        self._latch_seen: tuple[int, int] | None = None
+        self._latch_seen: Identity | None = None
         self._latch_due: float | None = None
 
     async def reach(self) -> None:
@@ -174,20 +173,13 @@ class Guardian:
         except OSError as error:
             # Cancelling does not need the disk; what comes back is then not held by the latch, and people must know.
             text += f"; THE LATCH CANNOT BE WRITTEN: {error}"
-        self._latch_seen = self._latch_identity()
+        self._latch_seen = self._latch.identity()
         self._say("error", "guardian.engaged", text=text)
 
     # ---- the latch ---------------------------------------------------------------------------------------------------
 
-    def _latch_identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._latch.path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
-
     def _look_at_latch(self) -> None:
-        identity = self._latch_identity()
+        identity = self._latch.identity()
         if identity == self._latch_seen:
             return
         self._latch_seen = identity
@@ -220,7 +212,7 @@ class Guardian:
         read = await self._broker.orders()
         if not isinstance(read, Known):
             return None
-        return [order for order in read.value if order.status not in _ENDED]
+        return [order for order in read.value if order.status not in OVER]
 
     async def _withdraw(self, work: _Withdrawal) -> None:
         now = asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from brokers.orders import Order, OrderState
-from brokers.port import OrderReport, OrderSnapshot, ReportKind, Trade
+from brokers.port import ENDS, OVER, OrderReport, OrderSnapshot, ReportKind, Trade
 from daemon.bus import Envelope
 from daemon.evidence import Evidence
 from daemon.messages import AccountRead
@@ -21,12 +21,6 @@ GRACE_NS: Final = 30 * 10**9
 _ALIKE_AFTER_NS: Final = 120 * 10**9
 _ALIKE_BEFORE_NS: Final = 5 * 10**9
 
-ENDS: Final = {
-    "cancelled": ReportKind.CANCELLED,
-    "rejected": ReportKind.REJECTED,
-    "expired": ReportKind.EXPIRED,
-}
-OVER: Final = frozenset({*ENDS, "complete"})
 _UNANSWERED: Final = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
 
 

@@ -88,13 +88,10 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("cash_moved", "H4", "day", 0.12, "money is paid in or taken out while orders are on their way"),
 )
 
-_BY_OCCASION_IN_LIGHT: Final = 0.25
+PROFILES: Final[dict[str, float]] = {"none": 0.0, "light": 0.25, "full": 1.0, "harsh": 3.0}
 
 
 def rates(profile: str) -> dict[str, float]:
     """Return fault -> rate of a profile. Raises KeyError for an unknown one."""
     factor = PROFILES[profile]
     return {fault.name: min(1.0, fault.rate * factor) for fault in FAULTS}
-
-
-PROFILES: Final[dict[str, float]] = {"none": 0.0, "light": _BY_OCCASION_IN_LIGHT, "full": 1.0, "harsh": 3.0}

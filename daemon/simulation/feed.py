@@ -11,7 +11,8 @@ from daemon.clock import NS
 from market.bar import BarBatch
 
 if TYPE_CHECKING:
-    from daemon.simulation.world import Running, World
+    from daemon.simulation.running import Running
+    from daemon.simulation.world import World
 
 
 class Feed:

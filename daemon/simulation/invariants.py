@@ -20,7 +20,8 @@ from risk.approval import ApprovedOrder, Side, is_approved
 from strategies.protocol import StrategyContext
 
 if TYPE_CHECKING:
-    from daemon.simulation.world import Running, World
+    from daemon.simulation.running import Running
+    from daemon.simulation.world import World
 
 # Prices move between a plan and its orders, and a limit lies beside its reference.
 _DRIFT: Final = 0.03
@@ -100,9 +101,6 @@ class Invariants:
             if after != self._at_death[1]:
                 changed = [name for name in after if after[name] != self._at_death[1].get(name)]
                 self.broken("a fold gives the same state", ", ".join(changed))
-
-    def stopping(self, running: Running) -> None:
-        """SIGTERM was heard."""
 
     def stopped(self, running: Running) -> None:
         """The last record is written."""

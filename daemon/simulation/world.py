@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any, Final
@@ -22,22 +22,21 @@ from brokers.paper import FillModel, PaperBroker
 from brokers.port import OrderReport, ReportKind, Trade
 from daemon.clock import Clock, ist, ist_ns
 from daemon.messages import BrokerConnection, ComponentFailed, Lane, OperatorCommand, SlotDue
-from daemon.process import Process
 from daemon.settings import DaemonSettings, ReconcileSettings
-from daemon.simulation.books import Books
 from daemon.simulation.chance import Chance
-from daemon.simulation.disk import SimulatedDisk, SimulatedJournal, SimulatedLatch
+from daemon.simulation.disk import SimulatedDisk
 from daemon.simulation.feed import Feed
 from daemon.simulation.invariants import Invariants
 from daemon.simulation.loop import Killed, Life, SimulationLoop
 from daemon.simulation.market import BAR_TIMES, SimulatedMarket
-from daemon.simulation.network import Line, Trouble
+from daemon.simulation.network import Trouble
 from daemon.simulation.people import People
-from daemon.simulation.strategy import Dice, SimulatedHost
+from daemon.simulation.running import CashAtTheExchange, Running
+from daemon.simulation.strategy import Dice
 from market.calendar import Calendar
 from market.errors import BadInput
 from market.instrument import Instrument
-from market.money import Paise, rupees
+from market.money import rupees
 from risk.approval import ApprovedOrder, Side
 from risk.schema import RiskLimits
 
@@ -45,83 +44,6 @@ SYMBOLS: Final = ("AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN")
 FIRST_DAY: Final = date(2024, 1, 1)
 CALM_DAYS: Final = 2
 _OPENING: Final = rupees(1_000_000)
-
-
-class Running:
-    """One process of the daemon and what it is connected to."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.world = world
-        self.life = Life(number)
-        self.line = Line(world, self.life)
-        self.journal = SimulatedJournal(world.disk, self.life, world.loop, world.chance)
-        self.latch = SimulatedLatch(world.disk, self.life)
-        self.ready = False
-        self.clock_right = True
-        self.since_ns = world.now_ns()
-        self.process: Process | None = None
-        self.books: Books | None = None
-
-    def boot(self, clock: Clock) -> None:
-        """Start, as the service does. Runs as part of the process."""
-        world = self.world
-        host = SimulatedHost(clock, world.strategy, world.chance, version=world.model)
-        process = Process(
-            settings=world.settings,
-            clock=clock,
-            calendar=world.calendar,
-            journal=self.journal,
-            limits=world.limits,
-            charges=world.charges,
-            broker=self.line,
-            side=world.side,
-            host=host,
-            latch=self.latch,
-            history=world.market.history,
-            actions=world.market.table(),
-            alert=lambda alert: world.tell(f"alert {alert.event}: {alert.detail}"),
-        )
-        self.process = process
-        self.books = Books(world.limits, world.charges, world.tape, world.invariants.broken, world.ended_wrongly)
-        self.books.wire(process.core.bus, process.core.state)
-        process.core.bus.on_record = lambda message, envelope: world.invariants.record(self, message, envelope)
-        process.recover()
-        world.invariants.recovered(self)
-        process.begin(self._on_disk)
-        self.ready = True
-
-    def _on_disk(self) -> None:
-        self.world.loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        assert self.process is not None
-        self.world.invariants.acknowledged(self.journal)
-        self.process.core.bus.release()
-
-
-class PaperSideOfTheWorld:
-    """Cash goes to the exchange by the daemon's word, as on paper; its market and its depository are the world's."""
-
-    def __init__(self, exchange: PaperBroker, invariants: Invariants) -> None:
-        self._exchange = exchange
-        self._invariants = invariants
-
-    def on_bars(self, batch: Any) -> None:
-        """The world tells the exchange."""
-
-    def start_session(self, session: date, *, elapsed: int = 1) -> None:
-        """The world opens the exchange."""
-
-    def end_session(self) -> None:
-        """The world closes it."""
-
-    def apply_action(self, action: Any) -> None:
-        """The world credits the shares."""
-
-    def move_cash(self, *, amount: Any, sequence: int, cause: str) -> None:
-        """Pay in or out."""
-        self._invariants.paying(amount)
-        self._exchange.move_cash(amount=amount, sequence=sequence, cause=cause)
 
 
 class World:
@@ -168,7 +90,7 @@ class World:
         self.by_hand: set[date] = set()  # sessions in which the owner traded
         self.cancelled: set[str] = set()  # tags that it has asked to cancel
         self.invariants = Invariants(self)
-        self.side = PaperSideOfTheWorld(self.exchange, self.invariants)
+        self.side = CashAtTheExchange(self.exchange, self.invariants)
         self.model = ""
         self.strategy = Dice(SYMBOLS, chance, self.invariants.look)
         self.running: Running | None = None
@@ -184,9 +106,8 @@ class World:
         self._log = log
         self._context = contextvars.copy_context()
         self._tasks: list[asyncio.Task[None]] = []
-        self._graves: list[
-            Running
-        ] = []  # nothing of a dead process may be collected: that would run its `finally` blocks
+        # Nothing of a dead process may be collected: that would run its `finally` blocks.
+        self._graves: list[Running] = []
 
     # ---- time and chance ---------------------------------------------------------------------------------------------
 
@@ -289,12 +210,12 @@ class World:
         self.exchange.on_bars(batch)
         self.feed.play(batch)
 
-    def moment(self, session: date, what: str, *, hour: int = 9, until: int = 15) -> int:
+    def moment(self, session: date, what: str) -> int:
         """Return a drawn instant of a session; half of them around the time of the rebalance, where it hurts."""
         if self.chance.roll(f"{what}: when") < 0.5:
             return ist_ns(session, hour=9, minute=19) + int(self.chance.between(0, 240, f"{what}: second") * 1e9)
-        start = ist_ns(session, hour=hour, minute=0)
-        return start + int(self.chance.roll(f"{what}: hour") * (until - hour) * 3600e9)
+        start = ist_ns(session, hour=9, minute=0)
+        return start + int(self.chance.roll(f"{what}: hour") * 6 * 3600e9)
 
     def _plan_troubles(self, session: date) -> None:
         chance = self.chance
@@ -411,7 +332,6 @@ class World:
         assert process is not None
         if process.stopping:
             return
-        self.invariants.stopping(running)
         await process.finish("SIGTERM", 20.0)
         running.journal.close()
         await process.core.edges.close()
@@ -474,39 +394,32 @@ class World:
     def _on_exchange(self, reports: tuple[OrderReport, ...]) -> None:
         """Updates that no request brought about: fills against bars, the end of the day."""
         for report in reports:
-            self._to_the_tape(report)
+            self.took((report,))
             if self.running is not None:
                 self.running.line.tell(report)
 
-    def _to_the_tape(self, report: OrderReport) -> None:
-        if report.kind is ReportKind.FILL:
-            trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == report.trade_id)
-            self.tape[trade.trade_id] = trade
-            self.tell(f"exchange: {trade.side} {trade.quantity} {trade.symbol} at {trade.price / 100:.2f}")
+    def _to_the_tape(self, trade_id: str, who: str) -> None:
+        trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == trade_id)
+        self.tape[trade_id] = trade
+        self.tell(f"{who}: {trade.side} {trade.quantity} {trade.symbol} at {trade.price / 100:.2f}")
 
     def trade_by_hand(self, symbol: str, side: Side, quantity: int) -> None:
         """The owner trades in the broker's own app; nobody tells the daemon."""
-        price = self.exchange_price(symbol)
+        price = self.exchange.last_price(symbol)
         if price is None or self.session in self.closed_days:
             return
         try:
-            trade_id = self.exchange.trade_by_hand(symbol, side, quantity, price)
+            trade_id = self.exchange.trade_by_hand(symbol, side, quantity, rupees(price))
         except BadInput:
             return  # the shares, or the cash, are not there
         self.by_hand.add(self.session)
-        trade = next(trade for trade in reversed(self.exchange.trade_book()) if trade.trade_id == trade_id)
-        self.tape[trade_id] = trade
-        self.tell(f"the owner, by hand: {side} {quantity} {symbol} at {price / 100:.2f}")
+        self._to_the_tape(trade_id, "the owner, by hand")
 
-    def exchange_price(self, symbol: str) -> Paise | None:
-        """Return the last price of a share at the exchange."""
-        price = self.exchange.last_price(symbol)
-        return None if price is None else rupees(price)
-
-    def took(self, reports: list[OrderReport]) -> None:
+    def took(self, reports: Sequence[OrderReport]) -> None:
         """A request was carried out: its trades are on the tape before anybody hears of them."""
         for report in reports:
-            self._to_the_tape(report)
+            if report.kind is ReportKind.FILL:
+                self._to_the_tape(report.trade_id, "exchange")
 
     def leaving(self, life: Life, order: ApprovedOrder) -> None:
         """An order is handed to the network."""
