@@ -74,10 +74,18 @@ class Deployment:
         shutil.copytree(self.root, root, ignore=shutil.ignore_patterns("*.sock", "daemon.lock"))
         return Deployment(root)
 
-    def feed(self, day: date, *, speed: float = 240.0) -> str:
-        """Start a played feed of a day; return its address."""
+    def feed(self, day: date, *, speed: float = 240.0, silent: bool = False) -> str:
+        """Start a played feed of a day, or of its first and last bars alone (`silent`); return its address."""
+        path = self.root.parent / "five.csv"
+        if silent:
+            header, *lines = path.read_text().splitlines()
+            played = [line for line in lines if line.startswith(str(day))]
+            others = [line for line in lines if line[:10] != str(day)]  # never played, but they tell the interval
+            path = path.with_name("silent.csv")
+            rows = [*played[: len(SYMBOLS)], *played[-len(SYMBOLS) :], *others]
+            path.write_text("\n".join([header, *sorted(rows)]) + "\n")
         process = self.spawn(
-            "feed", "--data", str(self.root.parent / "five.csv"), "--from", str(day), "--to", str(day),
+            "feed", "--data", str(path), "--from", str(day), "--to", str(day),
             "--speed", str(speed), "--port", "0", "--at", "09:14", "--hold",
         )  # fmt: skip
         line = process.stdout.readline()

@@ -12,7 +12,8 @@ from daemon.journal import read_journal
 from daemon.messages import OrdersIntended
 
 DAY = date(2024, 6, 5)
-LIMIT = 2.0
+# Far above what a busy machine keeps a healthy heartbeat waiting for.
+LIMIT = 6.0
 pytestmark = pytest.mark.slow
 
 
@@ -32,7 +33,8 @@ def until(condition, seconds):
 
 def resting(deployment):
     """A daemon with open orders at its broker, and a guardian beside it."""
-    url = deployment.feed(DAY, speed=40.0)
+    # No bar comes for long after the decision's: on a slow machine one would fill the orders before the test looks.
+    url = deployment.feed(DAY, speed=40.0, silent=True)
     _, address = deployment.broker(url)
     guardian = deployment.guardian(address, limit=LIMIT)
     daemon = deployment.daemon(url, "equal_weight", broker=address)
@@ -42,7 +44,7 @@ def resting(deployment):
         order for record in journal if isinstance(record.message, OrdersIntended) for order in record.message.orders
     ]
     # All of them: a request that is past its last look when its process is frozen leaves when it wakes.
-    until(lambda: len(orders(address)) == len(intended), 10.0)
+    until(lambda: len(orders(address)) == len(intended), 30.0)
     assert any(order["status"] == "open" for order in orders(address))
     assert not (deployment.root / "state" / "latch" / "stop.latch").exists()
     return url, address, guardian, daemon
@@ -67,7 +69,7 @@ def said_by(guardian):
 def test_a_daemon_that_hangs_has_its_orders_cancelled_and_does_not_trade_on_when_it_wakes(deployment):
     _, address, guardian, daemon = resting(deployment)
     daemon.send_signal(signal.SIGSTOP)
-    took = until(lambda: all(order["status"] != "open" for order in orders(address)), LIMIT + 3.0)
+    took = until(lambda: all(order["status"] != "open" for order in orders(address)), LIMIT + 20.0)
     assert took > LIMIT - 1.5
     assert {order["status"] for order in orders(address)} == {"cancelled"}
     latch = json.loads((deployment.root / "state" / "latch" / "stop.latch").read_text())
@@ -92,7 +94,7 @@ def test_a_daemon_that_is_killed_has_its_orders_cancelled_and_starts_again_halte
     url, address, guardian, daemon = resting(deployment)
     daemon.kill()
     daemon.communicate()
-    until(lambda: all(order["status"] == "cancelled" for order in orders(address)), LIMIT + 3.0)
+    until(lambda: all(order["status"] == "cancelled" for order in orders(address)), LIMIT + 20.0)
     since = len(deployment.log())
     again = deployment.daemon(url, "equal_weight", broker=address)
     deployment.wait_for("reconcile.done", since=since)
