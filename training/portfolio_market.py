@@ -52,7 +52,7 @@ from strategies.observation import (
     rolling_sharpe,
 )
 from strategies.production_config import ProductionConfig
-from training.rewards import REWARDS
+from training.rewards import REWARDS, Moment
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -195,6 +195,7 @@ class PortfolioMarket:
         self._window = np.zeros((count, SHARPE_SESSIONS))
         self._counts = np.zeros(count, dtype=np.int64)
         self._sharpe = np.zeros(count)
+        self._peak = np.full(count, self.opening, dtype=np.int64)
 
     def reset(self, k: int, *, start: int | None = None, sessions: int | None = None, invested: bool = False) -> None:
         """Start portfolio k anew on session `start` (default: the first possible) for at most `sessions` steps.
@@ -218,6 +219,7 @@ class PortfolioMarket:
         self._window[k] = 0.0
         self._counts[k] = 0
         self._sharpe[k] = 0.0
+        self._peak[k] = self.opening
 
     def weights(self) -> FloatArray:
         """Return current weights [N, n]."""
@@ -270,7 +272,9 @@ class PortfolioMarket:
         turnover = 0.5 * np.abs(targets - held).sum(axis=1)
         if hold is not None:
             turnover[hold] = 0.0
-        rewards = self._reward(returns, self._sharpe, turnover, self.config.environment.reward)
+        self._peak = np.maximum(self._peak, equity)
+        moment = Moment(returns, self._sharpe, turnover, 1.0 - equity / self._peak)
+        rewards = self._reward(moment, self.config.environment.reward)
         return Step(rewards, returns, turnover, self.t >= self.end)
 
     def _trade(

@@ -196,9 +196,12 @@ def test_a_reward_is_clipped_and_excess_turnover_costs(one_stock):
     market.step(np.array([[0.9]]))
     assert market.step(np.array([[0.9]])).rewards[0] == 20.0
     from strategies.production_config import Reward
-    from training.rewards import momentum
+    from training.rewards import Moment, momentum
 
-    calm, busy = (momentum(np.zeros(1), np.zeros(1), np.array([turnover]), Reward())[0] for turnover in (0.5, 0.9))
+    def moment(turnover):
+        return Moment(np.zeros(1), np.zeros(1), np.array([turnover]), np.zeros(1))
+
+    calm, busy = (momentum(moment(turnover=turnover), Reward())[0] for turnover in (0.5, 0.9))
     assert calm == 0.0 and busy == pytest.approx(-0.04)
 
 
